@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,13 @@ def repartition(
         float, typer.Option(min=0, help="Seconds that the workers may take to confirm what was closed.")
     ] = 600.0,
     operator: OperatorPath = None,
+    cloud_identity: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DRIFTLOG_CLOUD_IDENTITY",
+            help="Identity of the workers: of a space with reactions what they have called for comes along in their name.",
+        ),
+    ] = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -44,14 +52,17 @@ def repartition(
     is closed the number that it has takes it back.
 
     Example: driftlog topics repartition --app shop:app --space retail --partitions 12 --yes
+    Example: driftlog topics repartition --app transfers:app --partitions 12 --cloud-identity cloud.json --yes
     """
     needs("streams", "`driftlog topics repartition`")
+    from driftlog_streams.registry.cloud_identity import load_cloud_identity
     from driftlog_streams.registry.enrolment import Enrolment
     from driftlog_streams.replaying.repartitioning import Repartitioning
 
     spaces = load_contract(app).spaces
     name = one_space(spaces, space)
     ids = CachedRegistry(settings.registry, cache)
+    cloud = None if cloud_identity is None else load_cloud_identity(cloud_identity)
     with (
         Enrolment(settings.kafka, ids, operator_key(operator), trusted_root(settings)) as enrolment,
         Progress(console=err, transient=True, disable=json or not err.is_terminal) as bar,
@@ -69,7 +80,7 @@ def repartition(
         if now.partitions == partitions:
             emit(data | {"done": True, "topics": now.name}, as_json=json, table=lambda: f"{name} has {partitions}")
             return
-        with Repartitioning(now, ids, settings.kafka, enrolment, wait, told_of) as work:
+        with Repartitioning(now, ids, settings.kafka, enrolment, wait, told_of, cloud) as work:
             if yes:
                 data |= _reached(work.carry_out(partitions, time.time_ns() // 1_000_000))
             else:
@@ -90,4 +101,5 @@ def _outlook(found: Outlook) -> dict[str, Any]:
 
 
 def _reached(done: Done) -> dict[str, Any]:
-    return {"done": True, "documents": done.documents, "begins": done.moved.begins, "topics": done.space}
+    begins = done.moved.begins
+    return {"done": True, "documents": done.documents, "calls": done.calls, "begins": begins, "topics": done.space}

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from driftlog_schemas.identity import REACTION_REPLICA
+from driftlog_schemas.identity import CLOSING_REPLICA, REACTION_REPLICA
 from driftlog_schemas.messages import (
     Batch,
     Call,
@@ -28,7 +28,7 @@ from driftlog_schemas.messages import (
 from driftlog_streams.core.call_running import REFUSED, CallRunner
 from driftlog_streams.core.emitting import FAILED, Emitter
 from driftlog_streams.core.partition import Partition
-from driftlog_streams.core.reaction_book import ReactionBook
+from driftlog_streams.core.reaction_book import ReactionBook, repeated, with_taken
 from driftlog_streams.core.trial import Watch
 
 log = structlog.get_logger()
@@ -59,9 +59,7 @@ class Calls:
             self._take_again(calls, offset, append_ms)
             return
         known = self._book.known
-        source = calls[0].source
-        taken = known.taken.get(source, -1)
-        first = sum(call.position <= taken for call in calls)
+        first = repeated(known, calls)
         if first == len(calls):
             return
         if len(known.waiting) >= MAX_WAITING:
@@ -72,7 +70,7 @@ class Calls:
         else:
             self._said[offset] = calls
             known = known._replace(waiting=(*known.waiting, (offset, first)))
-        self._book.put(known._replace(taken={**known.taken, source: calls[-1].position}))
+        self._book.put(with_taken(known, calls))
 
     def _take_again(self, calls: tuple[Call, ...], offset: int, append_ms: int) -> None:
         """A person has sent it again. Read a second time after a crash it is done once more: what it brings is known by its position."""
@@ -119,6 +117,8 @@ class Calls:
         row, waiting = self._book.row, self._book.known.waiting
         if row is None or not waiting or waiting[0][0] not in self._said:
             return None
+        if self._at.book.held(CLOSING_REPLICA) is not None:
+            return None  # it would stand behind the end of the log: what waits is answered where the space goes on
         if self._at.offset < row.offset:
             return None  # a crash has let the row out ahead of the states: what is merged lacks changes of ours
         offset, first = waiting[0]

@@ -34,6 +34,7 @@ from driftlog_schemas.running import check_name
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.reaction_book import ReactionBook
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.survey import Step
 from driftlog_streams.core.trial import Overrun, Watch
 
@@ -135,7 +136,7 @@ class Emitter:
         try:
             with self._watch(reaction.name, call_id(reaction.name, change)):
                 wanted = wanted_after(reaction, change)
-                places = [self._place_of(one) for one in wanted]
+                places = [place_of(self._at.rules, one) for one in wanted]
         except Overrun:
             self._slow[reaction.name] += 1
             raise
@@ -143,14 +144,6 @@ class Emitter:
             (place, self._call(reaction, change, at, one))
             for at, (one, place) in enumerate(zip(wanted, places, strict=True))
         ]
-
-    def _place_of(self, wanted: Wanted) -> int:
-        """The partition of its command."""
-        rules = self._at.rules
-        command = rules.commands[wanted.command]
-        scope = scope_of(command, command.validate(wanted.arguments))
-        check_name("scope", scope, bounds.MAX_SCOPE)
-        return partition_of(scope, rules.partitions)
 
     def _call(self, reaction: ReactionContract, change: Change, ordinal: int, wanted: Wanted) -> Call:
         offset, count = self._place
@@ -223,6 +216,14 @@ def scope_of(command: CommandContract, arguments: Mapping[str, object]) -> str:
     except Refused as refused:
         raise InvalidInput(command.name, f"refuses: {refused}") from refused
     raise InvalidInput(command.name, "opens no document: a reaction calls for commands that change some")
+
+
+def place_of(rules: SpaceRules, wanted: Wanted) -> int:
+    """The partition of a command that is called for. Raises whatever the app raises."""
+    command = rules.commands[wanted.command]
+    scope = scope_of(command, command.validate(wanted.arguments))
+    check_name("scope", scope, bounds.MAX_SCOPE)
+    return partition_of(scope, rules.partitions)
 
 
 def call_id(reaction: str, change: Change, ordinal: int = -1) -> str:

@@ -7,7 +7,7 @@ may be sent again by a person, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from driftlog_schemas import bounds
@@ -20,6 +20,17 @@ from driftlog_streams.core.partition import Partition
 
 MAX_OPEN = 1000
 """Failed calls that may be sent again; the oldest are given up."""
+
+
+def repeated(known: Reactions, calls: Sequence[Call]) -> int:
+    """How many of the calls of a record were taken before: its first so many, for they come from one partition in its order."""
+    taken = known.taken.get(calls[0].source, -1)
+    return sum(call.position <= taken for call in calls)
+
+
+def with_taken(known: Reactions, calls: Sequence[Call]) -> Reactions:
+    """What is known when these were taken."""
+    return known._replace(taken={**known.taken, calls[-1].source: calls[-1].position})
 
 
 class ReactionBook:

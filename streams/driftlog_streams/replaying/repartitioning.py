@@ -5,7 +5,7 @@
    way back: what comes behind it waits at its device until the last step is done.
 3. When the workers have confirmed all up to these, the rest is read.
 4. The successor's topics are made, and its op topic counts on behind all old ones.
-5. Documents, lives and conflicts are written there (`spreading`, `predecessors`, `conflict_history`), read back and compared.
+5. Documents, lives and conflicts are written there (`spreading`, `predecessors`, `conflict_history`), read back and compared; and what reactions had called for (`calls_left`).
 6. Its group is told where to begin, and the operator's line says that the space goes on there (`driftlog_schemas.moves`).
 
 Cut off anywhere, the next attempt goes on: closed logs stay closed at the same record, and topics that no line tells of are made again.
@@ -25,9 +25,10 @@ from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import DeviceStatus
 from driftlog_schemas.errors import BrokerUnreachable
-from driftlog_schemas.identity import CLOSING_REPLICA
+from driftlog_schemas.identity import CLOSING_REPLICA, CLOUD
 from driftlog_schemas.moves import MAX_PARTITIONS, Moved, number_of, present
 from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import Plan, space_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.rules import SpaceRules
@@ -35,7 +36,9 @@ from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.reading.workers import WorkerReader
+from driftlog_streams.registry.cloud_identity import KeyWatch
 from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.replaying.calls_left import Carried, calls_left
 from driftlog_streams.replaying.closing_logs import close_logs, closing_identity, wait_confirmed
 from driftlog_streams.replaying.commits import Commits
 from driftlog_streams.replaying.conflict_history import copy_conflicts
@@ -70,6 +73,8 @@ class Done:
     space: str
     moved: Moved
     documents: int
+    calls: int
+    """Of reactions, which came along."""
 
 
 class Repartitioning:
@@ -83,10 +88,12 @@ class Repartitioning:
         enrolment: Enrolment,
         wait_seconds: float,
         told: Told = lambda what, done, total: None,
+        cloud: Identity | None = None,
     ) -> None:
-        """`enrolment` has the operator's key; `wait_seconds` is how long the workers may take to confirm what was closed."""
+        """`enrolment` has the operator's key; `wait_seconds` is how long the workers may take to confirm what was closed; `cloud` is the workers' identity,
+        in whose name calls of reactions come along."""
         self._contract, self._ids, self._kafka, self._enrolment = contract, ids, kafka, enrolment
-        self._wait, self._told = wait_seconds, told
+        self._wait, self._told, self._cloud = wait_seconds, told, cloud
         self._admin = TopicsAdmin(kafka)
         self._commits = Commits(kafka, contract.partitions)
         self._opened = ExitStack()
@@ -98,11 +105,6 @@ class Repartitioning:
             raise SetupProblem(
                 f"the switch of {self._contract.name} from generation {now.read} to {now.merged} is not finished",
                 f"finish it with `driftlog replay --to-generation {now.merged}`",
-            )
-        if self._contract.reactions:
-            raise SetupProblem(
-                f"{self._contract.name} has reactions, and calls that are under way between its partitions would be lost",
-                "another partition count takes a space with another name",
             )
         self._rules = SpaceRules(self._contract, self._ids, generation=now.read)
         self._recovery = ChangelogRecovery(self._kafka, self._rules)
@@ -129,6 +131,8 @@ class Repartitioning:
                 f"{name} has {count} partitions, and cannot be given {partitions}",
                 f"give another number, from 1 to {MAX_PARTITIONS}",
             )
+        if self._contract.reactions:
+            self._require_cloud()
         require_declared(self._admin, self._rules.topics, count)
         begins = self._begins()
         if begins > MOST:
@@ -140,6 +144,15 @@ class Repartitioning:
         documents = sum(readable(self._rules, store) for store in stores)
         known = gathered(self._rules, [Closed(store, begins - 1) for store in stores])
         return Outlook(documents, len(known.lives), begins, self._closed_already(stores))
+
+    def _require_cloud(self) -> Identity:
+        if self._cloud is None:
+            raise SetupProblem(
+                f"what reactions of {self._contract.name} have called for comes along in the workers' name",
+                "give their identity with --cloud-identity (`driftlog devices enrol-cloud` makes it); where logs are closed already, the same command goes on",
+            )
+        KeyWatch(self._cloud, reacting=True).require(self._enrolment.view.find(CLOUD))
+        return self._cloud
 
     def take_back(self) -> None:
         """The space stays as it is after all. Raises `SetupProblem` where a log of it is closed already, `RecoveryFailed`."""
@@ -175,25 +188,32 @@ class Repartitioning:
     def _move(self, partitions: int, now_ms: int, delivery: Delivery) -> Done:
         before = [self._closed(number, store) for number, store in enumerate(self._recovered())]
         known = gathered(self._rules, before)
-        begins = self._begins()
+        self._enrolment.view.catch_up()
+        left = calls_left(self._rules, self._logs, self._enrolment.view, before)
+        begins = max(self._begins(), len(left.failed))
         name = self._contract.name
         moved = Moved(number_of(name) + 1, partitions, begins, known.since)
         after = SpaceRules(present(self._contract, lambda one: moved if one == name else None), self._ids)
+        calls = Carried(after, self._require_cloud(), left) if left else None
         laid = self._lay_topics(after)
         starts = self._numbered(after, begins)
         copy_conflicts(self._rules, after, self._logs, delivery.deliver)
         first = self._contract.partitions
         targets = [self._stores.partition(first + number) for number in range(partitions)]
         documents = spread(after, before, targets, known, begins, lambda device: self._active(device, now_ms))
+        if calls is not None:
+            calls.write_open(targets)
         for number, store in enumerate(targets):
             self._told("writing", number, partitions)
             publish(after, number, store, delivery.deliver, conflicts=True)
             require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
+        if calls is not None:
+            delivery.deliver([*calls.records()])
         Commits(self._kafka, partitions).begin(after.topics, starts)
         self._require_laid_here(laid)
         self._require_knowing()
         self._enrolment.move(name, moved)
-        return Done(after.name, moved, documents)
+        return Done(after.name, moved, documents, len(left.waiting) + len(left.again))
 
     def _recovered(self) -> list[PartitionStore]:
         """What a worker has that takes all partitions over."""

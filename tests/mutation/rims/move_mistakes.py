@@ -14,6 +14,7 @@ CARRYING = ("tests/unit/edge/test_carrying.py",)
 FOLLOWING = ("tests/unit/edge/test_following_moves.py",)
 OPENING = ("tests/unit/edge/test_opening_anew.py",)
 STEPS = ("tests/unit/streams/test_repartitioning.py",)
+CALLS = ("tests/unit/streams/test_calls_left.py",)
 
 MOVES: tuple[Mistake, ...] = (
     Mistake("moves: a space goes back", f"{SCHEMAS}/moves.py", "and to.number > number_of(space.name):", ":", LINES),
@@ -60,6 +61,62 @@ MOVES: tuple[Mistake, ...] = (
         "for space in (*self._declared, *self._successors())",
         "for space in self._declared",
         EDGES,
+    ),
+    Mistake(
+        "closing: answers to calls are written behind the end",
+        f"{CORE}/calls.py",
+        "if self._at.book.held(CLOSING_REPLICA) is not None:",
+        "if False:",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: what stands behind the end is no call",
+        f"{REPLAYING}/calls_left.py",
+        "first is None and (record.offset <= ended_at or",
+        "first is None and (True or",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: what was answered comes along",
+        f"{REPLAYING}/calls_left.py",
+        "for call in calls[first:] if call.command",
+        "for call in calls if call.command",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: a repetition comes along",
+        f"{REPLAYING}/calls_left.py",
+        "fresh := calls[repeated(known, calls) :]",
+        "fresh := calls",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: a repetition sets back what was taken",
+        f"{REPLAYING}/calls_left.py",
+        "known = with_taken(known, fresh)",
+        "known = with_taken(known, calls[:1])",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: a call stays in the partition that it had",
+        f"{REPLAYING}/calls_left.py",
+        "return place_of(rules, Wanted(call.command, arguments))",
+        "return call.source % rules.partitions",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: what had failed is not open",
+        f"{REPLAYING}/calls_left.py",
+        "for place, call, _ in self._failed), ",
+        "for place, call, _ in ()), ",
+        CALLS,
+    ),
+    Mistake(
+        "calls left: what was sent again is forgotten",
+        f"{REPLAYING}/calls_left.py",
+        "left.again.append(call)",
+        "pass",
+        CALLS,
     ),
     Mistake(
         "predecessors: one partition tells what came by later lives",

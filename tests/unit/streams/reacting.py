@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from driftlog import App, Counter, Document, Emit, Refused, Register, Transaction
 from driftlog_crdt import Op
-from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import batch_digest, encode_body
+from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import CLOUD, REACTION_REPLICA, DocumentId, document_key
 from driftlog_schemas.messages import Batch, ChainRow, Command, DocumentOp, Quarantined
 from driftlog_schemas.partitioning import partition_of
@@ -98,7 +98,7 @@ class Crashed(Exception):
 class Partition:
     """What Kafka and the store of its owner have."""
 
-    log: list[bytes] = field(default_factory=list)
+    log: list[bytes | None] = field(default_factory=list)
     states: dict[bytes, bytes | None] = field(default_factory=dict)
     rows: dict[str, bytes | None] = field(default_factory=dict)
     committed: int = 0
@@ -109,28 +109,38 @@ class Partition:
 class World:
     """Everything in one process, which dies after `crash_after` deliveries."""
 
-    def __init__(self, *, cloud: bool = True) -> None:
-        self.identities = {name: Identity.create(name) for name in ("store-1", CLOUD)}
-        self.rules = SpaceRules(SPACE, IDS, self.identities[CLOUD] if cloud else None)
+    def __init__(self, *, cloud: bool = True, space: SpaceContract = SPACE, before: World | None = None) -> None:
+        """With the devices of the world `before`, where it goes on from that."""
+        self.identities = before.identities if before else {name: Identity.create(name) for name in ("store-1", CLOUD)}
+        self.rules = SpaceRules(space, IDS, self.identities[CLOUD] if cloud else None)
         self.devices = Devices({i.device_id: device(i) for i in self.identities.values()})
         self.devices.lines[CLOUD] = device(self.identities[CLOUD], scopes=(), permissions=(FORGET,))
-        self.partitions = [Partition() for _ in range(PARTITIONS)]
+        if before is not None:
+            self.devices = before.devices
+        self.partitions = [Partition() for _ in range(space.partitions)]
         self.quarantined: list[Quarantined] = []
-        self.number = [0] * PARTITIONS
-        self.head = [b""] * PARTITIONS
+        self.number = [0] * space.partitions
+        self.head = [b""] * space.partitions
         self.crash_after = 0
+        self.till = TILL if before is None else f"store-1.{int(before.till.partition('.')[2]) + 1}"
+        """The life of the device that sells."""
+        self.read = -1
+        """Up to which op it has read."""
         self.start()
 
     # -- devices
 
     def transfer(self, number: str, qty: int, to: str = THERE, store: str = HERE, seq: int = 1) -> None:
         """A till sends goods."""
-        document, place = DocumentId("Transfer", store, number), partition_of(store, PARTITIONS)
+        document, place = DocumentId("Transfer", store, number), partition_of(store, self.rules.partitions)
         ops = [("to", to, seq), ("qty", qty, seq + 1)]
-        made = [DocumentOp(document, Op(TILL, at, NOW_MS << 16, name, "set", value, {})) for name, value, at in ops]
+        made = [
+            DocumentOp(document, Op(self.till, at, NOW_MS << 16, name, "set", value, {})) for name, value, at in ops
+        ]
         command = Command(f"send-{number}-{seq}", "send", store, NOW_MS << 16, tuple(made))
-        self.number[place] += 1
-        body = encode_body(Batch("retail", place, TILL, self.number[place], (command,), prev=self.head[place], floor=1))
+        number = self.number[place] = self.number[place] + 1
+        batch = Batch(self.rules.name, place, self.till, number, (command,), prev=self.head[place], floor=1)
+        body = encode_body(replace(batch, read=self.read))
         self.head[place] = batch_digest(body)
         self.partitions[place].log.append(self.rules.batches.seal(body, self.identities["store-1"]))
 
@@ -138,7 +148,7 @@ class World:
 
     def start(self) -> None:
         """A new life, which knows what is stored and in the topics."""
-        self.mergers, self.next, self.under_way = [], [], [0] * PARTITIONS
+        self.mergers, self.next, self.under_way = [], [], [0] * self.rules.partitions
         for number, partition in enumerate(self.partitions):
             partition.stored, partition.stored_rows = dict(partition.states), dict(partition.rows)
             cache = StateCache(partition.stored.get)
@@ -184,7 +194,7 @@ class World:
                 self.crash_after -= 1
                 if not self.crash_after:
                     raise Crashed
-            self._delivered(record)
+            self.delivered(record)
         partition.stored.update(part.writes)
         partition.stored_rows.update(part.rows)
         part.work.stored()
@@ -192,22 +202,22 @@ class World:
             [partition.committed, *(s + 1 for s in part.sources)]
         )
 
-    def _delivered(self, record: OutRecord) -> None:
+    def delivered(self, record: OutRecord) -> None:
         partition = self.partitions[record.partition]
-        if record.topic == topics.ops_topic("retail"):
+        if record.topic == self.rules.topics.ops:
             assert record.value is not None
             partition.log.append(record.value)
-        elif record.topic == topics.state_topic("retail"):
+        elif record.topic == self.rules.topics.state:
             partition.states[record.key] = record.value
-        elif record.topic == topics.receipts_topic("retail"):
+        elif record.topic == self.rules.topics.receipts:
             partition.rows[record.key.decode()] = record.value
-        elif record.topic == topics.quarantine_topic("retail") and record.value is not None:
+        elif record.topic == self.rules.topics.quarantine and record.value is not None:
             self.quarantined.append(self.rules.records.decode_quarantined(record.value))
 
     def settle(self, limit: int = 2000) -> None:
         """Until nothing is left to do."""
         for _ in range(limit):
-            for number in range(PARTITIONS):
+            for number in range(self.rules.partitions):
                 self.step(number, 5)
                 self.react(number)
                 self.fly(number)
@@ -224,7 +234,7 @@ class World:
         """Until nothing is left to do, dying so often on the way, between any two deliveries; how often it did."""
         died = 0
         for _ in range(5000):
-            number = chance.randrange(PARTITIONS)
+            number = chance.randrange(self.rules.partitions)
             self.step(number, chance.randint(0, 4))
             if chance.random() < 0.7:
                 self.react(number)
@@ -251,7 +261,7 @@ class World:
 
     def stock(self, store: str = THERE, sku: str = "tea") -> tuple[int, int]:
         """How much, and how often something arrived."""
-        number = partition_of(store, PARTITIONS)
+        number = partition_of(store, self.rules.partitions)
         raw = self.partitions[number].states.get(document_key(DocumentId("Stock", store, sku)))
         if raw is None:
             return 0, 0

@@ -14,8 +14,8 @@ from confluent_kafka import KafkaError, KafkaException
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.generations import InForce
-from driftlog_schemas.identity import CLOSER, CLOSING_REPLICA
-from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.identity import CLOSER, CLOSING_REPLICA, CLOUD
+from driftlog_schemas.messages import Call, ChainRow
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import SpaceTopics
@@ -23,6 +23,7 @@ from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.workers import Worker
 from driftlog_streams.replaying import closing_logs, repartitioning
+from driftlog_streams.replaying.calls_left import CallsLeft
 from driftlog_streams.replaying.closing_logs import wait_confirmed
 from driftlog_streams.replaying.publication import Written
 from driftlog_streams.replaying.repartitioning import Done, Outlook, Repartitioning
@@ -55,8 +56,12 @@ class World:
         """Before which record each partition of the successor's op topic is deleted."""
         self.further = 0
         """How far more than asked for something is filled in, by whom it may be."""
-        self.view = SimpleNamespace(find=lambda device: None, catch_up=None)
         self._cloud = Cloud()
+        self.identity: Identity | None = None
+        """Of the workers, where the operator gives it."""
+        self.left = CallsLeft()
+        """What reactions have called for and nobody has answered."""
+        self.view = SimpleNamespace(find=self._cloud.devices.find, catch_up=lambda: None)
         for name, stand_in in {
             "TopicsAdmin": lambda kafka: SimpleNamespace(
                 remove=self._step("old topics go"),
@@ -73,7 +78,8 @@ class World:
             "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(
                 recover=self._recovered, without_false_ends=lambda *_: None
             ),
-            "Delivery": lambda kafka: SimpleNamespace(deliver=None),
+            "Delivery": lambda kafka: SimpleNamespace(deliver=self._step("calls")),
+            "calls_left": lambda *_: self.left,
             "require_declared": self._step("as declared"),
             "closing_identity": lambda *_: Identity.create(CLOSER),
             "close_logs": self._closes,
@@ -137,11 +143,17 @@ class World:
 
     def work(self, **changes: Any) -> Repartitioning:
         self.steps.clear()
-        return Repartitioning(replace(COUNT, **changes), IDS, KafkaSettings(), self, 1)  # type: ignore[arg-type]
+        space = replace(COUNT, **changes)
+        return Repartitioning(space, IDS, KafkaSettings(), self, 1, cloud=self.identity)  # type: ignore[arg-type]
 
-    def carry_out(self, partitions: int = 3) -> Done:
-        with self.work() as work:
+    def carry_out(self, partitions: int = 3, **changes: Any) -> Done:
+        with self.work(**changes) as work:
             return work.carry_out(partitions, NOW_MS)
+
+    def reacts(self) -> None:
+        """Somebody calls for a command, and the operator has the workers' identity."""
+        call = Call("reaction-1", "any", "sell", "{}", 1, 0, 7)
+        self.left, self.identity = CallsLeft([call]), self._cloud.identities[CLOUD]
 
 
 LOOKED = ["as declared", "read", "retail is about to have 3"]
@@ -248,12 +260,53 @@ def test_a_document_that_nobody_can_read_keeps_all_logs_open(world: World, monke
     assert not world.closed
 
 
-def test_a_space_with_reactions_or_between_generations_stays(world: World) -> None:
-    with pytest.raises(SetupProblem, match="has reactions"), world.work(reactions={"Stock": ["x"]}):
-        pass
+def test_a_space_between_generations_stays(world: World) -> None:
     world.now = InForce(3, 2)
     with pytest.raises(SetupProblem, match="from generation 2 to 3 is not finished"), world.work():
         pass
+
+
+REACTING: Any = {"reactions": {"Stock": ()}}
+CALLED = [*LAID, "calls", *SAID]
+
+
+def test_what_reactions_have_called_for_is_in_the_new_logs_before_they_count(world: World) -> None:
+    world.reacts()
+    assert world.carry_out(**REACTING).calls == 1
+    assert world.steps == [*LOOKED, *CLOSED, *CALLED]
+
+
+def test_cut_off_while_calls_come_along_the_same_command_lays_all_anew(world: World) -> None:
+    world.reacts()
+    world.cut_at = "calls"
+    with pytest.raises(Cut):
+        world.carry_out(**REACTING)
+    world.cut_at = ""
+    assert world.carry_out(**REACTING).calls == 1 and world.steps == [*LOOKED, CLOSED[-2], CLOSED[-1], *CALLED]
+
+
+def test_nothing_of_a_space_with_reactions_is_closed_before_the_key_that_their_calls_take_is_there(
+    world: World,
+) -> None:
+    with pytest.raises(SetupProblem, match="comes along in the workers' name"):
+        world.carry_out(**REACTING)
+    world.identity = Identity.create(CLOUD)
+    with pytest.raises(SetupProblem, match="cannot be signed: the registry does not have key"):
+        world.carry_out(**REACTING)
+    assert not world.closed and world.steps == []
+    with world.work(**REACTING) as work:
+        work.take_back()
+
+
+def test_calls_of_an_earlier_release_come_along_as_well(world: World) -> None:
+    """The app reacts no more; that calls are left is known when its logs are closed."""
+    world.reacts()
+    identity, world.identity = world.identity, None
+    with pytest.raises(SetupProblem, match="comes along in the workers' name"):
+        world.carry_out()
+    assert world.closed and "topics" not in world.steps
+    world.identity = identity
+    assert world.carry_out().calls == 1
 
 
 def test_workers_that_know_of_no_end_are_noticed(world: World) -> None:
