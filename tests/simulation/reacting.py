@@ -93,13 +93,14 @@ def with_reaction(space: SpaceContract) -> SpaceContract:
     return replace(space, reactions={"Ledger": (compiled,)})
 
 
-def reactor_of(world: Any, changelog: Any, devices: Any, publisher: Any, pump: Any) -> Reactor:
+def reactor_of(process: Any, devices: Any, publisher: Any, pump: Any) -> Reactor:
     """Production's, of one worker."""
+    world = process.world
 
     def seconds() -> float:
         return float(world.scheduler.now) / 1000
 
-    return Reactor(world.rules, devices, world.cloud, publisher, changelog, pump, seconds, seconds)
+    return Reactor(process.rules, devices, world.cloud, publisher, process.changelog, pump, seconds, seconds)
 
 
 # -- the judgement
@@ -115,15 +116,16 @@ def broken(world: ReactingWorld, history: History) -> Iterator[str]:
     latest = {r.key or b"": r.value for records in history.states.values() for r in records}
     codecs = codecs_of(SPACE.collections, world.ids)
     for store, place in COUNTED_IN.items():
-        sold = _shown(codecs, latest, DocumentId("Ledger", store, "today"), "sold")
-        counted = _shown(codecs, latest, DocumentId("Stock", place, f"sold-{store}"), "on_hand")
+        sold = shown(codecs, latest, DocumentId("Ledger", store, "today"), "sold")
+        counted = shown(codecs, latest, DocumentId("Stock", place, f"sold-{store}"), "on_hand")
         if sold != counted:
             yield f"{store} has sold {sold}, and {counted} were counted in {place}"
 
 
-def _shown(
+def shown(
     codecs: Mapping[str, StateCodec], latest: Mapping[bytes, bytes | None], document: DocumentId, field: str
 ) -> int:
+    """A field of a document by the latest states."""
     value = latest.get(document_key(document))
     return 0 if value is None else int(codecs[document.collection].decode_row(value)[field])
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from driftlog_schemas.devices import Device, DeviceKey, enrolled
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.generations import FIRST, InForce, line_name, switched
-from driftlog_schemas.identity import CLOSER
+from driftlog_schemas.identity import CLOSER, CLOUD
 from driftlog_schemas.moves import Moved, announcing, moving
 from driftlog_schemas.signing import Identity
-from driftlog_schemas.topics import Plan, SpaceTopics, Topic, conflicts_topic, ops_topic
+from driftlog_schemas.topics import Plan, SpaceTopics, Topic, conflicts_topic, ops_topic, quarantine_topic
 from driftlog_streams.core.rights import CLOSE
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import DeliveryFailed
@@ -37,12 +37,26 @@ T = TypeVar("T")
 DESK = "desk"
 """Where it runs."""
 READ, ANNOUNCED, CLOSED, CONFIRMED, LAID = "read", "announced", "closed", "confirmed", "laid"
+CALLED = "writing what reactions had called for"
+"""Only where something reacts (see `moving_reactions`)."""
 NUMBERED, TOLD, WRITTEN, BEGUN, SAID = "numbered", "told of conflicts", "written", "begun", "said"
 STEPS = (READ, ANNOUNCED, CLOSED, CONFIRMED, LAID, NUMBERED, TOLD, WRITTEN, BEGUN, SAID)
 """What it has the cluster do, in their order; most of it more than once."""
-TIMES = {READ: 2, ANNOUNCED: 1, CLOSED: 3, CONFIRMED: 1, LAID: 2, NUMBERED: 4, TOLD: 1, WRITTEN: 4, BEGUN: 1, SAID: 1}
+TIMES = {
+    READ: 2,
+    ANNOUNCED: 1,
+    CLOSED: 3,
+    CALLED: 1,
+    CONFIRMED: 1,
+    LAID: 2,
+    NUMBERED: 4,
+    TOLD: 1,
+    WRITTEN: 4,
+    BEGUN: 1,
+    SAID: 1,
+}
 """How often at least, where there is anything to move."""
-AT_ONCE = {CLOSED: 1, NUMBERED: 40, TOLD: 2, WRITTEN: 3}
+AT_ONCE = {CLOSED: 1, CALLED: 1, NUMBERED: 40, TOLD: 2, WRITTEN: 3}
 """So many records of a kind are one step."""
 PATIENCE_MS = 20_000
 """For so long it waits for a broker that it cannot reach."""
@@ -224,7 +238,7 @@ class _Delivery:
     def deliver(self, records: Sequence[OutRecord]) -> None:
         if not records:
             return
-        kind = self._kind(records[0].topic)
+        kind = self._kind(records[0])
         for at in range(0, len(records), AT_ONCE[kind]):
             try:
                 _attempt().step(kind, partial(self._put, records[at : at + AT_ONCE[kind]]))
@@ -235,10 +249,12 @@ class _Delivery:
         for topic, partition, key, value, headers in records:
             self._world.log.append(topic, partition, key, value, headers or ())
 
-    def _kind(self, topic: str) -> str:
-        present = self._world.present.name
+    def _kind(self, record: OutRecord) -> str:
+        topic, present = record.topic, self._world.present.name
         if topic == ops_topic(present):
             return CLOSED
+        if record.key == CLOUD.encode() and topic.endswith((ops_topic(""), quarantine_topic(""))):
+            return CALLED
         if topic.endswith(ops_topic("")):
             return NUMBERED
         return TOLD if topic.endswith(conflicts_topic("")) else WRITTEN
@@ -257,7 +273,7 @@ class Command(Repartitioning):
     """Production's, in a world."""
 
     def __init__(self, world: MovingWorld, wait_seconds: float) -> None:
-        super().__init__(world.present, world.ids, "nowhere", Registry(world), wait_seconds)  # type: ignore[arg-type]
+        super().__init__(world.present, world.ids, "nowhere", Registry(world), wait_seconds, cloud=world.cloud)  # type: ignore[arg-type]
 
 
 def below(world: MovingWorld) -> list[tuple[str, Any]]:

@@ -388,6 +388,8 @@ class Host(WorkerHost):
         self.app = SimpleNamespace(consumer=process.consumer)  # type: ignore[assignment]
 
     def _forgetter(self, pump: Any, identity: Any, publisher: Any) -> Any:
+        if not self._process.world.retention_ms:
+            return SimpleNamespace(run=asyncio.Event().wait)
         from tests.simulation.forgetting import forgetter
 
         return forgetter(self._process.world, self._process.changelog, self._devices, publisher, pump)
@@ -414,7 +416,7 @@ class Host(WorkerHost):
             return SimpleNamespace(run=asyncio.Event().wait)
         from tests.simulation.reacting import reactor_of
 
-        return reactor_of(self._process.world, self._process.changelog, self._devices, publisher, pump)
+        return reactor_of(self._process, self._devices, publisher, pump)
 
 
 def _message(record: LogRecord, generation: int) -> Any:

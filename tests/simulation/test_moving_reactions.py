@@ -1,0 +1,38 @@
+"""Each reaction has its effect exactly once in a space that is given another number of partitions, whichever worker dies and wherever the command is cut off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from tests.simulation.moving_reactions import PLANTED, lived, missing
+from tests.simulation.variant import Variant
+
+WORLDS, FULL = 10, 40
+
+
+@pytest.mark.slow
+def test_in_every_world_each_reaction_has_its_effect_once(
+    pool: ProcessPoolExecutor, full: bool, request: pytest.FixtureRequest
+) -> None:
+    only, count = request.config.getoption("--seed"), request.config.getoption("--seeds")
+    worlds = range(count or (FULL if full else WORLDS)) if only is None else [only]
+    met: Counter[str] = Counter()
+    wrong = {}
+    for seed, (facts, found) in zip(worlds, pool.map(lived, worlds), strict=True):
+        met.update(found)
+        if facts:
+            wrong[seed] = facts[:5]
+    assert wrong == {}
+    if len(worlds) >= WORLDS:
+        assert missing(met) == [], met
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda variant: variant.name)
+def test_what_is_planted_among_calls_is_found(planted: Variant) -> None:
+    """Where the honest world shows nothing (above)."""
+    assert planted.shows < WORLDS
+    assert lived(planted.shows, planted)[0], f"{planted.name} was not found in the world of seed {planted.shows}"
