@@ -17,10 +17,6 @@ AT_MOST = 30
 """Some worlds are calm: so many are lived through until all was met."""
 WITHIN = 20
 """Seeds in which every planted bug must show."""
-KNOWN = {(away, seed): {"outcomes reach their device"} for seed in (6, 29)}
-"""Worlds that break a law, not mended yet; they must break just that. One command is on the review lists of two copies of a folder. The cloud refuses it from
-the one, for what stood against it then, and takes it later from the new life of the other: so the first copy has told a refusal that does not stand.
-"""
 
 
 def _name(value: ModuleType | Variant) -> str:
@@ -40,9 +36,7 @@ def test_every_world_of_such_devices_is_lawful(kind: ModuleType, pool: ProcessPo
             if violations:
                 wrong[seed] = violations[:5]
         lived_through += WORLDS
-    expected = {seed: laws for (of, seed), laws in KNOWN.items() if of is kind and seed < lived_through}
-    broken = {seed: {violation.law for violation in found} for seed, found in wrong.items()}
-    assert broken == expected, wrong
+    assert wrong == {}
     assert kind.missing(met) == [], met
 
 

@@ -3,7 +3,7 @@
 It is done in steps, some documents each with all that changes them (see `store/handover`): a queue of weeks would hold up the loop for seconds.
 
 The old life is over for everybody, so what its chain holds is final, and decided: by our own batches, or by those of whoever else spoke in
-its name, command by command. Where the row has forgotten a verdict the states tell: of what was put off nobody has seen a dot.
+its name, command by command, what waits for a person here too. Where the row has forgotten a verdict the states tell: of what was put off nobody has seen a dot.
 Every other command is *rebased*: the same intent under the new life, with the same id and clock. It names the
 life under which it was first written, its root; another copy of this folder may bring it too, and by that the cloud counts it once.
 What its writer had seen stays what it was, so
@@ -23,13 +23,13 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from driftlog_crdt import PAST, covers
-from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED, status_of
+from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.taking_along import Rebased, TakingAlong
-from driftlog_edge.ports import Family, Place
+from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status, entry_of
+from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.handover import Handover, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
@@ -42,7 +42,6 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.messages import CommandOutcome, Verdict
 
-MERGED = (Verdict.ACCEPTED, Verdict.NO_EFFECT)
 AT_ONCE = 100
 """Commands that are taken along in one write, where what they change lets them be parted."""
 
@@ -94,14 +93,11 @@ class Rebase:
         decided: dict[str, Sent | None] = {}
         for number, (name, sent) in enumerate(known.commands.items(), 1):
             command = sent.command
-            entry = entry_of(self._journal, command.id)
-            if command.stands_for or entry is not None:
+            if command.stands_for or entry_of(self._journal, command.id) is not None:
                 if command.id not in decided:
                     decided[command.id] = self._decided(sent)
                 if (found := decided[command.id]) is not None:
                     step.writes.update(self._handovers.held(space, partition, chain.replica, name, found.alone(name)))
-                    if entry is not None and found.outcome.verdict in MERGED:
-                        step.writes.update(_counted(entry, found.outcome))
             if number % AT_ONCE == 0:
                 yield step
                 step = Rebased(life)
@@ -141,6 +137,7 @@ class Rebase:
             yield from work.leave(parked)
         if not over():
             return None
+        work.decide_reviewed()
         for batch in batches:
             work.writes.update(self._outbox.sealed.settling(batch, ()))
         succession = self._successions.get(space, partition)
@@ -223,13 +220,3 @@ class Rebase:
         return TakingAlong(
             self._journal, self._views, self._contract, space, partition, self._handovers, handover, stranger
         )
-
-
-def _counted(entry: Entry, outcome: CommandOutcome) -> dict[Place, bytes | None]:
-    """The writes by which nobody has to decide about it any more: a person has applied it on another copy of the folder, and it is merged."""
-    if entry.status is not Status.REVIEW:
-        return {}
-    return {
-        (Family.COMMANDS, outcome.command_id.encode()): entry.with_status(status_of(outcome)).encode(),
-        (Family.META, keys.review_key(entry.lsn)): None,
-    }

@@ -36,7 +36,7 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import document_key
-from driftlog_schemas.messages import Command, DocumentOp, Verdict
+from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
 
 SLICE = 20
 """Commands that are looked at without letting others run."""
@@ -167,6 +167,23 @@ class TakingAlong:
             self._say(command.id, left.lsn, Status.REVIEW, MAYBE_COUNTED, why)
             self.review += 1
 
+    def decide_reviewed(self) -> None:
+        """What waits for a person and was sent by another copy of the folder: what became of it stands. Applied here it would be decided anew."""
+        for key, command_id in self._journal.scan(Family.META, keys.REVIEWS):
+            name, lsn = command_id.decode(), keys.parse_lsn(key)
+            sent = self._handovers.of(self._space, self._partition, name)
+            if sent is None:
+                continue
+            outcome, told_as = _told(sent, name)
+            if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
+                continue
+            if outcome.verdict is Verdict.PARKED:
+                self.writes.update(leaving(self._space, self._partition, [Left(self._old, sent.number, lsn, told_as)]))
+            status = Status.REVIEW if outcome.verdict is Verdict.DEFERRED else status_of(outcome)
+            if status is not Status.REVIEW:
+                self.writes[Family.META, key] = None
+            self._say(name, lsn, status, outcome.code, outcome.reason)
+
     def rewrite(self, replica: str) -> Iterator[None]:
         """The same intents under the new life, each document's in order."""
         last: dict[bytes, int] = {}
@@ -215,9 +232,7 @@ class TakingAlong:
         return op._replace(context=context, unsure=op.seq - 1)
 
     def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent, *, same: bool) -> None:
-        outcome, told_as = sent.outcome, "" if sent.command.id == command.id else sent.command.id
-        if told_as:
-            outcome = together(outcome._replace(command_id=told_as), command.id)
+        outcome, told_as = _told(sent, command.id)
         if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
             self._run_again(lsn, command, documents, same=same)
             return
@@ -277,6 +292,13 @@ class TakingAlong:
                 self.writes[Family.META, keys.rejected_key(lsn)] = command_id.encode()
             elif status is Status.REVIEW:
                 self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
+
+
+def _told(sent: Sent, command_id: str) -> tuple[CommandOutcome, str]:
+    """What became of a command, and the id of the one that stands for it; empty for its own."""
+    if sent.command.id == command_id:
+        return sent.outcome, ""
+    return together(sent.outcome._replace(command_id=sent.command.id), command_id), sent.command.id
 
 
 def _as_first_written(found: Logged) -> Command:

@@ -19,6 +19,7 @@ TAKEN = ("tests/unit/streams/test_taken.py",)
 HANDOVER = ("tests/unit/edge/test_handover.py",)
 RENEWAL = ("tests/unit/edge/test_renewal.py",)
 FORGOTTEN = ("tests/unit/edge/test_forgotten_verdicts.py",)
+ELSEWHERE = ("tests/unit/edge/test_decided_elsewhere.py",)
 ACCESS = ("tests/unit/edge/test_closed_api.py",)
 AGES = ("tests/unit/edge/test_freshness.py",)
 SCOPES = ("tests/unit/edge/test_scopes.py", "tests/unit/edge/test_left_scopes.py")
@@ -211,6 +212,20 @@ MENDS: tuple[Mistake, ...] = (
         "first = command.root or self._old",
         "first = self._old",
         RENEWAL,
+    ),
+    Mistake(
+        "rebase: a person is asked about what another copy of the folder has sent",
+        f"{EDGE}/outgoing/rebase.py",
+        "work.decide_reviewed()",
+        "pass",
+        ELSEWHERE,
+    ),
+    Mistake(
+        "rebase: what waits for a person and is parked in the old chain has no end",
+        f"{EDGE}/outgoing/taking_along.py",
+        "self._say(name, lsn, status, outcome.code, outcome.reason)",
+        "self._say(name, lsn, Status.REVIEW, outcome.code, outcome.reason)",
+        ELSEWHERE,
     ),
     Mistake(
         "rebase: the old life's own dots are not named",
