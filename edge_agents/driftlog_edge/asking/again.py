@@ -71,7 +71,8 @@ class Again:
         """The writes that mark all unsent commands of these documents, and of theirs in turn, to run again. Stage them at once.
 
         Those go to the review list instead for which `reviewed` says why: code and reason. Those stay that the cloud has put off while what was
-        written behind them is on its way to it, for that waits there for their changes; `staying` is told their lsns.
+        written behind them is on its way to it, for that waits there for their changes; `staying` is told their lsns. Those stay, too, that another copy of the
+        folder has sent and that are on their way into a new life: what the cloud says of them stands (`TakingAlong`).
         """
         refused = list(refused)
         stay = stood_on(self._journal, self._outbox.queue.entries, space, partition, refused)
@@ -86,6 +87,8 @@ class Again:
                 if mark.fate is not Fate.UNKNOWN or mark.lsn in stay:
                     continue
                 if (Family.PENDING, keys.pending_key(document, mark.lsn)) in writes:
+                    continue
+                if self._comes_along_decided(space, partition, mark.lsn):
                     continue
                 taken = self._outbox.queue.withdraw(space, partition, mark.lsn)
                 if not taken:
@@ -108,6 +111,12 @@ class Again:
                 todo += documents - met
                 met |= documents
         return writes
+
+    def _comes_along_decided(self, space: str, partition: int, lsn: int) -> bool:
+        handovers = self._outbox.lives.handovers
+        if (space, partition) not in handovers.under_way:
+            return False
+        return handovers.of(space, partition, logged(self._journal, lsn).command.id) is not None
 
     def marked(self) -> bool:
         """Does something wait to run again?"""

@@ -3,7 +3,8 @@
 It is done in steps, some documents each with all that changes them (see `store/handover`): a queue of weeks would hold up the loop for seconds.
 
 The old life is over for everybody, so what its chain holds is final, and decided: by our own batches, or by those of whoever else spoke in
-its name, command by command, what waits for a person here too. Where the row has forgotten a verdict the states tell: of what was put off nobody has seen a dot.
+its name, command by command; so is what is in no queue here, for it waits for a person or to run again. Where the row has forgotten a verdict the states
+tell: of what was put off nobody has seen a dot.
 Every other command is *rebased*: the same intent under the new life, with the same id and clock. It names the
 life under which it was first written, its root; another copy of this folder may bring it too, and by that the cloud counts it once.
 What its writer had seen stays what it was, so
@@ -59,8 +60,8 @@ class Rebase:
         self._journal = journal
 
     def undecided(self, space: str, partition: int) -> bool:
-        """Are there commands that are in no batch of the chain, that wait in it for what nobody will send, or that another copy may have sent after a person had
-        applied them there?"""
+        """Are there commands that are in no batch of the chain, that wait in it for what nobody will send, or that are in no queue here and that another copy may
+        have sent?"""
         chain = self._lives.chain(space, partition)
         return (
             any(
@@ -68,18 +69,19 @@ class Rebase:
                 for batch in self._outbox.sealed.of(space, partition)
             )
             or self._outbox.queue.entries.some(space, partition)
-            or self._reviewed(space, partition, chain.replica)
+            or self._for_later(space, partition, chain.replica)
         )
 
-    def _reviewed(self, space: str, partition: int, replica: str) -> bool:
-        """Does something wait for a person there that was written under this name?"""
-        for key, _ in self._journal.scan(Family.META, keys.REVIEWS):
-            lsn = keys.parse_lsn(key)
-            if self._journal.get(Family.OPLOG, keys.lsn_key(lsn)) is None:
-                continue
-            document, op = logged(self._journal, lsn).command.ops[0]
-            if op.replica == replica and self._outbox.place_of(document) == (space, partition):
-                return True
+    def _for_later(self, space: str, partition: int, replica: str) -> bool:
+        """Does something wait for a person there, or to run again, that was written under this name?"""
+        for kind in keys.FOR_LATER:
+            for key, _ in self._journal.scan(Family.META, kind):
+                lsn = keys.parse_lsn(key)
+                if self._journal.get(Family.OPLOG, keys.lsn_key(lsn)) is None:
+                    continue
+                document, op = logged(self._journal, lsn).command.ops[0]
+                if op.replica == replica and self._outbox.place_of(document) == (space, partition):
+                    return True
         return False
 
     def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
@@ -137,7 +139,7 @@ class Rebase:
             yield from work.leave(parked)
         if not over():
             return None
-        work.decide_reviewed()
+        work.decide_for_later()
         for batch in batches:
             work.writes.update(self._outbox.sealed.settling(batch, ()))
         succession = self._successions.get(space, partition)

@@ -167,22 +167,23 @@ class TakingAlong:
             self._say(command.id, left.lsn, Status.REVIEW, MAYBE_COUNTED, why)
             self.review += 1
 
-    def decide_reviewed(self) -> None:
-        """What waits for a person and was sent by another copy of the folder: what became of it stands. Applied here it would be decided anew."""
-        for key, command_id in self._journal.scan(Family.META, keys.REVIEWS):
-            name, lsn = command_id.decode(), keys.parse_lsn(key)
-            sent = self._handovers.of(self._space, self._partition, name)
-            if sent is None:
-                continue
-            outcome, told_as = _told(sent, name)
-            if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
-                continue
-            if outcome.verdict is Verdict.PARKED:
-                self.writes.update(leaving(self._space, self._partition, [Left(self._old, sent.number, lsn, told_as)]))
-            status = Status.REVIEW if outcome.verdict is Verdict.DEFERRED else status_of(outcome)
-            if status is not Status.REVIEW:
-                self.writes[Family.META, key] = None
-            self._say(name, lsn, status, outcome.code, outcome.reason)
+    def decide_for_later(self) -> None:
+        """What waits for a person, or to run again, and was sent by another copy of the folder: what became of it stands. Run here it would be decided anew."""
+        for kind in keys.FOR_LATER:
+            for key, command_id in self._journal.scan(Family.META, kind):
+                sent = self._handovers.of(self._space, self._partition, command_id.decode())
+                if sent is not None:
+                    self._decide(key, command_id.decode(), sent)
+
+    def _decide(self, key: bytes, command_id: str, sent: Sent) -> None:
+        (outcome, told_as), lsn = _told(sent, command_id), keys.parse_lsn(key)
+        if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
+            return
+        if outcome.verdict is Verdict.PARKED:
+            self.writes.update(leaving(self._space, self._partition, [Left(self._old, sent.number, lsn, told_as)]))
+        self.writes[Family.META, key] = None
+        status = Status.REVIEW if outcome.verdict is Verdict.DEFERRED else status_of(outcome)
+        self._say(command_id, lsn, status, outcome.code, outcome.reason)
 
     def rewrite(self, replica: str) -> Iterator[None]:
         """The same intents under the new life, each document's in order."""

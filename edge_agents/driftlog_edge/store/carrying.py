@@ -118,7 +118,7 @@ class _Carrying:
         old = self._old.name
         rows = keys.space_prefix(old)
         yield from self._each(Family.OUTBOX, rows, self._waiting)
-        for kind in (keys.REVIEWS, keys.AGAIN):
+        for kind in keys.FOR_LATER:
             yield from self._each(Family.META, kind, self._for_later, stays=True)
         for family in (Family.CONFIRMED, Family.UNREAD):
             yield from self._each(family, rows, self._row)

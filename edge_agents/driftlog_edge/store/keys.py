@@ -31,6 +31,8 @@ HANDOVERS = b"handover/"
 REVIEWS = b"review/"
 REJECTED = b"rejected/"
 AGAIN = b"again/"
+FOR_LATER = (REVIEWS, AGAIN)
+"""Commands that are in no queue and are sent some day: they wait for a person, or are to run again."""
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
 ANSWERED = b"answered/"

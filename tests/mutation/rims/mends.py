@@ -216,15 +216,29 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "rebase: a person is asked about what another copy of the folder has sent",
         f"{EDGE}/outgoing/rebase.py",
-        "work.decide_reviewed()",
+        "work.decide_for_later()",
         "pass",
         ELSEWHERE,
     ),
     Mistake(
         "rebase: what waits for a person and is parked in the old chain has no end",
         f"{EDGE}/outgoing/taking_along.py",
-        "self._say(name, lsn, status, outcome.code, outcome.reason)",
-        "self._say(name, lsn, Status.REVIEW, outcome.code, outcome.reason)",
+        "self._say(command_id, lsn, status, outcome.code, outcome.reason)",
+        "self._say(command_id, lsn, Status.REVIEW, outcome.code, outcome.reason)",
+        ELSEWHERE,
+    ),
+    Mistake(
+        "rebase: what is to run again is not known to be undecided",
+        f"{EDGE}/outgoing/rebase.py",
+        "or self._for_later(space, partition, chain.replica)",
+        "",
+        ELSEWHERE,
+    ),
+    Mistake(
+        "handover: what the old chain holds is taken back on its way",
+        f"{EDGE}/asking/again.py",
+        "if self._comes_along_decided(space, partition, mark.lsn):",
+        "if False:",
         ELSEWHERE,
     ),
     Mistake(

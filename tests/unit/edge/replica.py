@@ -215,6 +215,10 @@ class Replica:
 
     def renew(self, log: Sequence[Record], space: str = "retail") -> None:
         """The new life of the one partition that needs it, `log` being its op topic."""
+        self.take_along(self.begin(log, space), space)
+
+    def begin(self, log: Sequence[Record], space: str = "retail") -> int:
+        """It begins, and nothing has come along into it yet; in which partition."""
         ((_, partition),) = self.renewal.due
         assert self.renewal.over(space, partition)
         start, end = self.renewal.unknown(space, partition) or (0, 0)
@@ -225,7 +229,7 @@ class Replica:
         begun = finished(self.renewal.begun(space, partition, known))
         assert begun is not None
         self.renewed(partition, begun, space)
-        self.take_along(partition, space)
+        return partition
 
     def renewed(self, partition: int, step: Rebased, space: str = "retail") -> None:
         """One step of a renewal, durably."""

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from driftlog_edge.errors import NotFound
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.logged import logged
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
@@ -18,7 +20,18 @@ from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.test_again import to_review
 from tests.unit.edge.test_collapsed import counted, measure, reading
-from tests.unit.edge.test_renewal import Folders, end_and_renew, merged, pull, receive, settle, ship
+from tests.unit.edge.test_renewal import (
+    OPS,
+    S1,
+    TEA,
+    Folders,
+    end_and_renew,
+    merged,
+    pull,
+    receive,
+    settle,
+    ship,
+)
 
 
 @pytest.fixture
@@ -160,3 +173,61 @@ def test_so_is_each_of_those_that_were_sent_as_one(folders: Folders, cloud: Clou
     assert listed(other) == []
     settle(other, cloud)
     assert reading(other) == counted(cloud) == (10 if code else 13)
+
+
+# -- on its way into the new life
+
+
+@pytest.mark.parametrize("person", [True, False], ids=["for a person", "to run again"])
+@pytest.mark.parametrize("verdict", [Verdict.PARKED, Verdict.REJECTED])
+def test_what_the_old_chain_holds_is_not_taken_back_on_its_way(
+    folders: Folders, cloud: Cloud, verdict: Verdict, person: bool
+) -> None:
+    """The agent was away for too long, or what it was computed on was refused just now: what the cloud says of it stands."""
+    first = folders.open("a")
+    receive(first, "late", 1)
+    command = logged(first.journal, first.entry("late").lsn).command
+    one, other = copied(folders)
+    (cloud.parks if verdict is Verdict.PARKED else cloud.forbids).add("late")
+    ship(one, cloud)
+    cloud.parks.clear()
+    cloud.forbids.clear()
+    receive(other, "own", 10)
+    pull(other, cloud)
+    end = other.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
+    pull(other, cloud)
+    other.begin(cloud.of(OPS, S1))
+
+    why = ("offline_too_long", "apply it, or drop it")
+    taken = other.again.take_back("retail", S1, [document_key(TEA)], lambda command: why if person else None)
+    other.journal.stage(taken, sync=True)
+    other.commit()
+    other.take_along(S1)
+    other.run_again(Pulled({}))
+    for command_id, _ in listed(other):
+        other.journal.stage(other.again.apply(command_id).writes or {}, sync=True)
+        other.commit()
+    if verdict is Verdict.PARKED:
+        cloud.release(command.ops[0].op.replica, command, CommandOutcome("late", Verdict.ACCEPTED))
+    settle(other, cloud)
+    expected = Status.MERGED if verdict is Verdict.PARKED else Status.REJECTED
+    assert (other.entry("late").status, other.entry("own").status) == (expected, Status.MERGED)
+    assert merged(cloud) == other.on_hand("tea") == (11 if verdict is Verdict.PARKED else 10)
+
+
+def test_what_is_to_run_again_is_decided_too(folders: Folders, cloud: Cloud) -> None:
+    """It is marked, and had no room to run yet."""
+    receive(folders.open("a"), "late", 1)
+    one, other = copied(folders)
+    ship(one, cloud)
+    other.journal.stage(other.again.take_back("retail", S1, [document_key(TEA)]), sync=True)
+    other.commit()
+    pull(other, cloud)
+    settle(other, cloud)
+    other.run_again(Pulled({}))
+    settle(other, cloud)
+    assert other.entry("late").status is Status.MERGED
+    assert not other.again.marked()
+    assert merged(cloud) == other.on_hand("tea") == 1
