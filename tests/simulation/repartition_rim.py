@@ -154,14 +154,16 @@ class Registry:
     def generations(self, space: str) -> tuple[InForce, frozenset[int]]:
         return FIRST, frozenset({1})
 
-    def require_here(self, space: str) -> None:
-        assert space == self._world.present.name
-
-    def announce(self, space: str, partitions: int | None) -> None:
+    def announce(self, space: str, partitions: int | None) -> int:
         line = announcing(self._line(space), partitions, self._world.scheduler.now)
         _attempt().step(ANNOUNCED, lambda: self._operator.say(line))
+        return line.version
 
-    def move(self, space: str, to: Moved) -> None:
+    def require_announced(self, space: str, announced_in: int) -> None:
+        assert space == self._world.present.name and self._line(space).version == announced_in
+
+    def move(self, space: str, to: Moved, announced_in: int) -> None:
+        self.require_announced(space, announced_in)
         line = moving(self._line(space), to, self._world.scheduler.now)
 
         def said() -> None:

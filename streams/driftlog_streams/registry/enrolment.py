@@ -189,20 +189,30 @@ class Enrolment:
         if in_force(known) != to:
             self._publish(switched(known, space, to, self._now_ms()))
 
-    def announce(self, space: str, partitions: int | None) -> None:
-        """A space, by its name on the wire, is about to be given so many partitions; None takes that back. Raises `SetupProblem` where it has moved already."""
-        known = self._line_of(space)
-        if announced(known) != partitions:
-            self._publish(announcing(known, partitions, self._now_ms()))
+    def announce(self, space: str, partitions: int | None) -> int:
+        """A space, by its name on the wire, is about to be given so many partitions; None takes that back. The version of the line that says so.
 
-    def move(self, space: str, to: Moved) -> None:
-        """A space, by its name on the wire, goes on there from now on. Raises `SetupProblem` where it has moved already."""
-        self._publish(moving(self._line_of(space), to, self._now_ms()))
+        Raises `SetupProblem` where it has moved already, and where somebody else says something of it at this moment: of two lines of a version the first counts.
+        """
+        return self._publish(announcing(self._line_of(space), partitions, self._now_ms())).version
 
-    def require_here(self, space: str) -> None:
-        """Ask the registry once more. Raises `SetupProblem` where the space has moved by now, `DevicesUnknown`."""
+    def move(self, space: str, to: Moved, announced_in: int) -> None:
+        """A space, by its name on the wire, goes on there from now on. Raises `SetupProblem` as `require_announced` does."""
+        self._publish(moving(self._announced(space, announced_in), to, self._now_ms()))
+
+    def require_announced(self, space: str, announced_in: int) -> None:
+        """Ask the registry once more. Raises `SetupProblem` where the space has moved by now, or another line of it counts than that version, `DevicesUnknown`."""
         self.view.catch_up(TIMEOUT_SECONDS)
-        self._require_here(self.view.find(line_name(space)), space)
+        self._announced(space, announced_in)
+
+    def _announced(self, space: str, announced_in: int) -> Device:
+        line = self._line_of(space)
+        if line.version != announced_in:
+            raise SetupProblem(
+                f"somebody else has begun to give {space} another number of partitions, or has taken it back",
+                "let that come to its end; if it does not, run the command again",
+            )
+        return line
 
     def _line_of(self, space: str) -> Device:
         """That of a space which has not moved."""

@@ -9,6 +9,9 @@
 6. Its group is told where to begin, and the operator's line says that the space goes on there (`driftlog_schemas.moves`).
 
 Cut off anywhere, the next attempt goes on: closed logs stay closed at the same record, and topics that no line tells of are made again.
+
+Of two attempts at once the one that has begun last goes on. Each begins with a line of its own, and says where the space goes on by the version after it; of two lines of a version
+the first counts, so nobody does who has not begun last. The other one finds that out before it writes or deletes anything more.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import Plan, space_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
@@ -97,6 +101,8 @@ class Repartitioning:
         self._admin = TopicsAdmin(kafka)
         self._commits = Commits(kafka, contract.partitions)
         self._opened = ExitStack()
+        self._announced_in = 0
+        """Version of the operator's line by which this attempt has begun."""
 
     def __enter__(self) -> Self:
         """Raises `SetupProblem` where the space cannot move as it is now."""
@@ -179,7 +185,7 @@ class Repartitioning:
         left = [number for number in range(self._contract.partitions) if number not in closed]
         delivery = Delivery(self._kafka)
         self._require_knowing()
-        self._enrolment.announce(self._contract.name, partitions)
+        self._announced_in = self._enrolment.announce(self._contract.name, partitions)
         if left:
             close_logs(self._rules, left, closing_identity(self._enrolment, self._folder, now_ms), delivery)
         wait_confirmed(self._rules, self._commits, self._logs, self._wait, self._behind)
@@ -197,7 +203,8 @@ class Repartitioning:
         calls = Carried(after, self._require_cloud(), left) if left else None
         laid = self._lay_topics(after)
         starts = self._numbered(after, begins)
-        copy_conflicts(self._rules, after, self._logs, delivery.deliver)
+        deliver = self._while_mine(delivery.deliver)
+        copy_conflicts(self._rules, after, self._logs, deliver)
         first = self._contract.partitions
         targets = [self._stores.partition(first + number) for number in range(partitions)]
         documents = spread(after, before, targets, known, begins, lambda device: self._active(device, now_ms))
@@ -205,14 +212,15 @@ class Repartitioning:
             calls.write_open(targets)
         for number, store in enumerate(targets):
             self._told("writing", number, partitions)
-            publish(after, number, store, delivery.deliver, conflicts=True)
+            publish(after, number, store, deliver, conflicts=True)
             require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
         if calls is not None:
-            delivery.deliver([*calls.records()])
+            deliver([*calls.records()])
+        self._require_mine()
         Commits(self._kafka, partitions).begin(after.topics, starts)
         self._require_laid_here(laid)
         self._require_knowing()
-        self._enrolment.move(name, moved)
+        self._enrolment.move(name, moved, self._announced_in)
         return Done(after.name, moved, documents, len(left.waiting) + len(left.again))
 
     def _recovered(self) -> list[PartitionStore]:
@@ -241,15 +249,26 @@ class Repartitioning:
     def _lay_topics(self, after: SpaceRules) -> dict[str, str]:
         """The successor's, empty, as those that run are; the id of each. What an attempt before has left is deleted, unless that has come to its end by now."""
         name, partitions = self._contract.name, self._contract.partitions
-        self._enrolment.require_here(name)
         running = [one.name for one in space_topics(name, partitions, generations=(self._rules.topics.generation,))]
         wanted = space_topics(after.name, after.partitions)
+        self._require_mine()
         self._admin.remove([topic.name for topic in wanted])
         there = self._admin.existing(running)
         made = [like(there.get(old), new) for old, new in zip(running, wanted, strict=True)]
         self._admin.apply(Plan(made, (), ()))
         names = [topic.name for topic in wanted]
         return dict(zip(names, self._admin.topic_ids(names), strict=True))
+
+    def _require_mine(self) -> None:
+        """Raise `SetupProblem` where another attempt has begun since, of whomever: the one that has begun last goes on."""
+        self._enrolment.require_announced(self._contract.name, self._announced_in)
+
+    def _while_mine(self, deliver: Callable[[Sequence[OutRecord]], None]) -> Callable[[Sequence[OutRecord]], None]:
+        def delivered(records: Sequence[OutRecord]) -> None:
+            self._require_mine()
+            deliver(records)
+
+        return delivered
 
     def _require_laid_here(self, laid: Mapping[str, str]) -> None:
         """Raise `SetupProblem` where these topics are not those that this attempt has filled."""

@@ -296,8 +296,15 @@ MOVES: tuple[Mistake, ...] = (
     Mistake(
         "repartitioning: what another attempt has put in force is deleted",
         f"{REPLAYING}/repartitioning.py",
-        "        self._enrolment.require_here(name)\n",
-        "",
+        "        self._require_mine()\n        self._admin.remove(",
+        "        self._admin.remove(",
+        STEPS,
+    ),
+    Mistake(
+        "repartitioning: who has begun before goes on writing",
+        f"{REPLAYING}/repartitioning.py",
+        "            self._require_mine()\n            deliver(records)\n",
+        "            deliver(records)\n",
         STEPS,
     ),
     Mistake(

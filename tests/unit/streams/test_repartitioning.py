@@ -51,6 +51,8 @@ class World:
         """Do the workers take the end of a log for one?"""
         self.workers = [Worker("a", "host-1", (0, 1))]
         self.moved: Moved | None = None
+        self.version = 0
+        """Of the line of the space."""
         self.began: dict[int, int] = {}
         self.emptied: dict[int, int] = {}
         """Before which record each partition of the successor's op topic is deleted."""
@@ -78,7 +80,7 @@ class World:
             "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(
                 recover=self._recovered, without_false_ends=lambda *_: None
             ),
-            "Delivery": lambda kafka: SimpleNamespace(deliver=self._step("calls")),
+            "Delivery": lambda kafka: SimpleNamespace(deliver=self._delivers),
             "calls_left": lambda *_: self.left,
             "require_declared": self._step("as declared"),
             "closing_identity": lambda *_: Identity.create(CLOSER),
@@ -86,7 +88,7 @@ class World:
             "wait_confirmed": self._step("confirmed"),
             "fill_up": self._numbers,
             "copy_conflicts": self._step("conflicts"),
-            "publish": self._step("written", Written(1, 1)),
+            "publish": self._publishes,
             "require_written": self._step("read back"),
         }.items():
             monkeypatch.setattr(repartitioning, name, stand_in)
@@ -110,6 +112,15 @@ class World:
                 )
                 store.write((), store.mark, [(CLOSING_REPLICA, self._cloud.rules.records.encode_chain_row(row))])
 
+    def _delivers(self, records: Sequence[Any]) -> None:
+        if records:
+            self._step("calls")()
+
+    def _publishes(self, rules: Any, number: int, store: Any, deliver: Any, **_: Any) -> Written:
+        self._step("written")()
+        deliver([])
+        return Written(1, 1)
+
     def _closes(self, rules: Any, partitions: Sequence[int], *_: Any) -> None:
         for number in partitions:
             self._step(f"closed {number}")()
@@ -118,7 +129,7 @@ class World:
 
     def _numbers(self, kafka: Any, logs: Any, topic: str, wanted: dict[int, int], told: Any) -> dict[int, int]:
         self._step("numbered")()
-        assert topic == "retail.p2.ops" and wanted == dict.fromkeys(range(3), max(self.ends) + 1)
+        assert topic == "retail.p2.ops" and wanted == dict.fromkeys(wanted, max(self.ends) + 1)
         return {number: at + self.further for number, at in wanted.items()}
 
     # -- as commits, as the registry
@@ -130,15 +141,20 @@ class World:
     def generations(self, space: str) -> tuple[InForce, frozenset[int]]:
         return self.now, frozenset({1})
 
-    def announce(self, space: str, partitions: int | None) -> None:
+    def announce(self, space: str, partitions: int | None) -> int:
         self._step(f"{space} is about to have {partitions}")()
+        self.version += 1
+        return self.version
 
-    def require_here(self, space: str) -> None:
+    def require_announced(self, space: str, announced_in: int) -> None:
         if self.moved is not None:
             raise SetupProblem(f"{space} has moved", "")
+        if announced_in != self.version:
+            raise SetupProblem("somebody else has begun", "")
 
-    def move(self, space: str, to: Moved) -> None:
+    def move(self, space: str, to: Moved, announced_in: int) -> None:
         self._step(f"{space} moves")()
+        self.require_announced(space, announced_in)
         self.moved = to
 
     def work(self, **changes: Any) -> Repartitioning:
@@ -210,6 +226,28 @@ def test_nothing_is_put_in_force_that_somebody_else_has_made_anew_meanwhile(
     with pytest.raises(SetupProblem, match="somebody else gives retail another number of partitions just now"):
         world.carry_out()
     assert world.moved is None
+
+
+@pytest.mark.parametrize("step", ["wait_confirmed", "copy_conflicts", "publish", "require_written"])
+def test_of_two_at_once_the_one_that_has_begun_last_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Wherever the other one is, nothing is written, deleted or put in force by it any more."""
+    with world.work() as other:
+        honest = getattr(repartitioning, step)
+
+        def done(*given: Any, **named: Any) -> Any:
+            monkeypatch.setattr(repartitioning, step, honest)
+            assert other.carry_out(5, NOW_MS).moved.partitions == 5
+            world.steps.clear()
+            world.moved = None  # it is the line that tells, not that the space has moved
+            return honest(*given, **named)
+
+        monkeypatch.setattr(repartitioning, step, done)
+        with pytest.raises(SetupProblem, match="somebody else has begun"):
+            world.carry_out(3)
+    assert world.moved is None
+    assert not {"old topics go", "calls", "driftlog-merge-retail.p2 begins"} & {*world.steps}
 
 
 def test_to_look_changes_nothing(world: World) -> None:
