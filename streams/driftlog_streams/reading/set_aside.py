@@ -8,6 +8,7 @@ taken away here: that it is given up the merge decides, at a record of the op lo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ from driftlog_streams.reading.topic_reading import whole_topic
 TIMEOUT_SECONDS = 15.0
 PARKED, QUARANTINED = "parked", "quarantined"
 DROPPED = "driftlog.dropped"
-"""The header of a word that a person has seen a record of the quarantine; its value is the record's offset in the op topic."""
+"""The header of a word that a person has seen a record of the quarantine; its value names the record in its partition (`Names`)."""
 _UNREADABLE = (Undecodable, UnknownSchema, ValueError)
 """Anybody's tool may write to a topic."""
 
@@ -53,6 +54,21 @@ class SetAside:
     """Of the quarantine: the record as it came."""
 
 
+class Names:
+    """How the records of the quarantine of one partition are called: by the offset of the op record that has set them aside, and where that has several, all
+    but the first also by a number. The same record is called the same, for after a crash it may be there twice.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[bytes, int]] = {}
+
+    def name(self, offset: int, record: bytes) -> str:
+        """What this one is called."""
+        there = self._known.setdefault(offset, {})
+        number = there.setdefault(hashlib.blake2b(record, digest_size=8).digest(), len(there))
+        return f"{offset}.{number}" if number else str(offset)
+
+
 def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids: SchemaIds) -> list[SetAside]:
     """Everything of a space, by append time. Raises `TopicProblem`, `BrokerUnreachable`."""
     codecs, batches = RecordCodecs(ids), BatchCodec(ids)
@@ -64,13 +80,14 @@ def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids:
             if record.value is not None and (found := _parked(space, partition, record, codecs, batches, skipped)):
                 waiting[partition, record.key] = found
     kept: dict[str, SetAside] = {}
+    names = [Names() for _ in range(partitions)]
     topic = topics.quarantine_topic(space)
     with skipping(topic) as skipped:
         for partition, record in whole_topic(kafka, topic, partitions):
             if record.value is None:
-                for offset in (value or b"" for name, value in record.headers if name == DROPPED):
-                    kept.pop(f"{partition}:{offset.decode(errors='replace')}", None)
-            elif (found := _quarantined(space, partition, record, codecs, skipped)) is not None:
+                for seen in (value or b"" for name, value in record.headers if name == DROPPED):
+                    kept.pop(f"{partition}:{seen.decode(errors='replace')}", None)
+            elif (found := _quarantined(space, partition, record, codecs, names[partition], skipped)) is not None:
                 kept[found.id] = found
     return sorted((*waiting.values(), *kept.values()), key=lambda one: (one.append_ms, one.id))
 
@@ -83,7 +100,7 @@ def send_again(kafka: KafkaSettings | str, one: SetAside) -> None:
 
 def drop(kafka: KafkaSettings | str, one: SetAside) -> None:
     """Take a record of the quarantine off the list. Raises `DeliveryFailed`."""
-    topic, seen = topics.quarantine_topic(one.space), {DROPPED: str(one.offset).encode()}
+    topic, seen = topics.quarantine_topic(one.space), {DROPPED: one.id.partition(":")[2].encode()}
     produce(kafka, topic, one.partition, one.device_id, None, seen)
 
 
@@ -148,7 +165,7 @@ def _parked(
 
 
 def _quarantined(
-    space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs, skipped: Skipped
+    space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs, names: Names, skipped: Skipped
 ) -> SetAside | None:
     try:
         kept = codecs.decode_quarantined(record.value or b"")
@@ -157,7 +174,7 @@ def _quarantined(
         skipped.add(UNREADABLE, record.offset)
         return None
     return SetAside(
-        id=f"{partition}:{kept.offset}",
+        id=f"{partition}:{names.name(kept.offset, kept.record)}",
         what=QUARANTINED,
         space=space,
         partition=partition,

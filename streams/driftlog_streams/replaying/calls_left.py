@@ -37,7 +37,7 @@ from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.partition_store import PartitionStore
-from driftlog_streams.reading.set_aside import DROPPED
+from driftlog_streams.reading.set_aside import DROPPED, Names
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.predecessors import Closed
 
@@ -106,20 +106,22 @@ def _take_waiting(
 
 def _take_failed(rules: SpaceRules, logs: Logs, left: CallsLeft, number: int, known: Reactions) -> None:
     kept: dict[str, tuple[Call, Quarantined]] = {}
+    names = Names()
     for record in _records(logs, rules.topics.quarantine, number, 0) if known.open else ():
         if record.value is None:
-            seen = {value for name, value in record.headers if name == DROPPED}
-            kept = {name: one for name, one in kept.items() if str(one[1].offset).encode() not in seen}
+            for seen in (value or b"" for header, value in record.headers if header == DROPPED):
+                kept.pop(seen.decode(errors="replace"), None)
             continue
         try:
             aside = rules.records.decode_quarantined(record.value)
+            name = names.name(aside.offset, aside.record)
             react = decode_body(rules.batches.open(aside.record).body).react if _may_react(aside) else None
         except (Undecodable, UnknownSchema, ValueError):  # anybody's tool may write to a topic
             continue
         for call in () if react is None else react.calls[:1]:
             if short_name(call.id) in known.open:
-                kept[call.id] = call, aside
-    left.failed += kept.values()
+                kept[name] = call, aside
+    left.failed += {call.id: (call, aside) for call, aside in kept.values()}.values()
 
 
 def _may_react(aside: Quarantined) -> bool:

@@ -119,6 +119,8 @@ class World:
             self.devices = before.devices
         self.partitions = [Partition() for _ in range(space.partitions)]
         self.quarantined: list[Quarantined] = []
+        self.dropped: list[tuple[int, str]] = []
+        """What of that a person has taken off the list: its partition, and how it is called there."""
         self.number = [0] * space.partitions
         self.head = [b""] * space.partitions
         self.crash_after = 0

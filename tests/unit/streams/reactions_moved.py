@@ -18,6 +18,7 @@ from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.rights import CLOSE
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.partition_store import WorkerStore
+from driftlog_streams.reading.set_aside import DROPPED
 from driftlog_streams.replaying.calls_left import CallsLeft, Carried, calls_left
 from driftlog_streams.replaying.predecessors import Closed, gathered
 from driftlog_streams.replaying.publication import publish
@@ -101,6 +102,8 @@ def logs_of(world: World) -> Any:
                 ChangelogRecord(b"", world.rules.records.encode_quarantined(one), at, (), NOW_MS)
                 for at, one in enumerate(aside)
             ]
+            words = [name for at, name in world.dropped if at == partition]
+            yield [ChangelogRecord(b"", None, -1, ((DROPPED, name.encode()),)) for name in words]
             return
         assert topic == world.rules.topics.ops
         for offset, value in enumerate(world.partitions[partition].log[start:], start):

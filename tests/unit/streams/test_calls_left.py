@@ -173,6 +173,26 @@ def test_what_had_failed_may_be_sent_again_where_the_space_goes_on_once(tmp_path
     assert after.stock() == (12, 2) and len(after.quarantined) == 2
 
 
+def test_what_a_person_has_dropped_does_not_come_along(tmp_path: Path) -> None:
+    """Of two that one record has set aside, the second."""
+    world = World()
+    reacting.broken.add("arrive")
+    world.transfer("1", 5)
+    world.transfer("2", 7)
+    world.settle()
+    reacting.broken.clear()
+    first, second = world.quarantined
+    assert first.offset == second.offset
+    world.dropped.append((1, f"{second.offset}.1"))
+    close(world)
+    confirm(world)
+    after, left = move(world, AFTER, tmp_path)
+    assert len(left.failed) == 1
+    after.again()
+    after.settle()
+    assert after.stock() == (5, 1)
+
+
 @pytest.mark.parametrize("what", ["goods_arrive", "arrive"])
 def test_what_a_person_has_sent_again_behind_the_end_is_sent_again_there(tmp_path: Path, what: str) -> None:
     world = World()
