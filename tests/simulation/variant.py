@@ -132,14 +132,14 @@ PLANTED = (
     Variant(
         "admits what it no longer vouches for",
         planted=(("driftlog_streams.registry.device_view.DeviceView.vouches", True),),
-        shows=15,
+        shows=8,
     ),
     Variant(
         "a conflict of somebody else stands",
         planted=tuple(
             (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("answers", "restoration")
         ),
-        shows=8,
+        shows=1,
     ),
     Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
     Variant(
