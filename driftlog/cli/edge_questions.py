@@ -15,6 +15,7 @@ from driftlog.cli.terminal import Json, told
 from driftlog.cli.texts import printable
 from driftlog.client import Client
 from driftlog.client.sending import DEFAULT_URL
+from driftlog_schemas.spans import span
 
 app = typer.Typer()
 
@@ -45,7 +46,15 @@ def get(
 ) -> None:
     """Read a document. Example: driftlog edge get Stock store-1 tea"""
     found = call("GET", url, f"/v1/documents/{path(collection, scope, id)}", params={"consistency": consistency})
-    emit(found, as_json=json, table=lambda: facts(f"{collection}/{scope}/{id}", found["value"]))
+    emit(found, as_json=json, table=lambda: facts(f"{collection}/{scope}/{id}{_stale(found)}", found["value"]))
+
+
+def _stale(found: dict[str, Any]) -> str:
+    """What to say of the age of a document that is older than its collection allows."""
+    if not found["stale"]:
+        return ""
+    age = found["age_seconds"]
+    return ", stale: never in step" if age is None else f", stale: in step {span(round(age * 1000))} ago, or longer"
 
 
 @app.command("do")

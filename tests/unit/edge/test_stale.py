@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from driftlog.cli import edge_questions
 from driftlog_edge import Call, EdgeAgent, EdgeConfig
 from driftlog_edge.asking.intent import Earlier
 from driftlog_edge.errors import Stale
@@ -138,3 +140,18 @@ async def test_over_http_it_is_a_conflict_with_the_age(drone: EdgeAgent, clock: 
         answer = await http.post("/v1/commands/take_off", json=AREA)
         body = answer.json()
         assert (answer.status_code, body["code"]) == (409, "stale") and body["age_seconds"] >= 61 and body["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("stale", "age", "told"),
+    [
+        (True, 3660.0, "Stock/s1/tea, stale: in step 1.0 h ago, or longer"),
+        (True, None, "Stock/s1/tea, stale: never in step"),
+        (False, 3660.0, ""),
+    ],
+)
+def test_the_command_line_says_it(stale: bool, age: float | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"value": {"on_hand": 3, "description": "of the upper shelf, beside the coffee"}, "stale": stale}
+    monkeypatch.setattr(edge_questions, "call", lambda *_, **__: {**found, "age_seconds": age})
+    shown = CliRunner().invoke(edge_questions.app, ["get", "Stock", "s1", "tea"]).output
+    assert "on_hand" in shown and (told in shown if told else "stale" not in shown)
