@@ -24,7 +24,7 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Asker, Extent, Unreachable
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.moves import Move, Stage, move_of, written
+from driftlog_edge.store.moves import Move, Stage, left_behind, move_of, written
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.moves import Moved
 
@@ -64,6 +64,8 @@ class Moving:
         self._renew = renew
         self._follow = follow
         self._errand = Errand("moving", self._run)
+        self.left_behind = left_behind(journal)
+        """What nobody here will ever send, and what to do about it."""
 
     def moved(self, space: str) -> bool:
         """Does a space go on elsewhere, so that its topics here say nothing of what the cloud has?"""

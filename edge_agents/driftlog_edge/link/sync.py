@@ -223,6 +223,7 @@ class Sync:
             self.proof.agreement.problem,
             self.registry.refusal(now_ms),
             self.moving.problem,
+            self.moving.left_behind,
             self.replies.problem,
             self.renewing.problem,
             self.pump.problem,

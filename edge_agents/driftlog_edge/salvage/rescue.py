@@ -31,7 +31,7 @@ from driftlog_edge.store.cursors import Cursor
 from driftlog_edge.store.generations import Return
 from driftlog_edge.store.lives import KEPT, SALVAGED, Chain, Life
 from driftlog_edge.store.logged import Logged, decode_logged, encode_logged
-from driftlog_edge.store.moves import Move, Stage
+from driftlog_edge.store.moves import Stage, moves_of
 from driftlog_edge.store.moves import written as moves_written
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.pruning import KEEP_LAST
@@ -249,9 +249,13 @@ class Rescue:
     def _rows(self) -> None:
         """Those that readers had, what stands in the place of evicted ones, and that they are to be read again."""
         served: dict[tuple[str, int], int] = {}
+        # Nobody would read again what lies under a name of before.
+        left = {space for space, move in moves_of(self._remains).items() if move.stage is not Stage.CLOSED}
         for family, kind in ((Family.CONFIRMED, b""), (Family.UNREAD, b""), (Family.META, keys.EVICTED)):
             for key, value in self._remains.scan(family, kind):
                 space, partition, generation = keys.parse_confirmed(key[len(kind) :])
+                if space in left:
+                    continue
                 place = (space, partition)
                 if place not in served:
                     raw = self._remains.get(Family.META, keys.generation_key(*place))
@@ -292,8 +296,7 @@ class Rescue:
         """Where its spaces go on. What was packed is there: the new folder has all by the new count."""
         writes: dict[Place, bytes | None] = {}
         counts = counts_of(self._remains)
-        for key, raw in self._remains.scan(Family.META, keys.MOVES):
-            space, move = key[len(keys.MOVES) :].decode(), Move.decode(raw)
+        for space, move in moves_of(self._remains).items():
             if move.stage is Stage.PACKED:
                 move = move._replace(stage=Stage.THERE)
                 counts[space] = ELSEWHERE

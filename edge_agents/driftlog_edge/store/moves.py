@@ -15,13 +15,14 @@ into a closed log, where it stays undecided, and does not open a folder any more
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.counts import Readable
+from driftlog_edge.store.lives import Chain
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.moves import Moved, present_app
 
@@ -55,6 +56,32 @@ def move_of(source: Readable, space: str) -> Move | None:
     """How far the folder has come with a space of this name on the wire; None while nothing has begun."""
     raw = source.get(Family.META, keys.move_key(space))
     return None if raw is None else Move.decode(raw)
+
+
+class Scanned(Protocol):
+    """What a folder holds, or what is left of one."""
+
+    def scan(self, family: Family, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+def moves_of(source: Scanned) -> dict[str, Move]:
+    """How far it has come with each space that has moved, by its name before."""
+    return {key[len(keys.MOVES) :].decode(): Move.decode(raw) for key, raw in source.scan(Family.META, keys.MOVES)}
+
+
+def left_behind(source: Scanned) -> str:
+    """What a release that knows nothing of a move, and opens the folder all the same, has taken after that was followed, in words; empty for nothing."""
+    for space, move in moves_of(source).items():
+        if move.stage is not Stage.THERE:
+            continue
+        chains = source.scan(Family.META, keys.of_all(keys.CHAINS, space))
+        sealed = any(Chain.decode(raw).number for _, raw in chains)
+        if sealed or next(iter(source.scan(Family.OUTBOX, keys.space_prefix(space))), None) is not None:
+            return (
+                f"an older release has written in this folder after it had followed {space} to where that goes on: what it took is sent nowhere;"
+                " bring it into a new folder: driftlog edge salvage --from DIR --to DIR"
+            )
+    return ""
 
 
 def written(space: str, move: Move) -> dict[Place, bytes | None]:

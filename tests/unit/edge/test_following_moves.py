@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,10 @@ from driftlog_edge.incoming.intake import Intake
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.moving import Moving
 from driftlog_edge.link.registry_line import RegistryLine
-from driftlog_edge.ports import Chunk
+from driftlog_edge.ports import Chunk, Family
+from driftlog_edge.salvage.run import salvage
+from driftlog_edge.store import keys
+from driftlog_edge.store.lives import Chain
 from driftlog_schemas import groups, topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId, document_key
@@ -24,7 +28,7 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.moved_cloud import Move
-from tests.unit.edge.shop import PARTITIONS, Stock, app
+from tests.unit.edge.shop import CONTRACT, PARTITIONS, Stock, app
 from tests.unit.edge.test_registry_line import ROOT, publish
 from tests.unit.edge.test_registry_line import line as line  # a fixture
 from tests.unit.edge.waiting import until
@@ -384,3 +388,34 @@ async def test_a_folder_that_has_said_nothing_yet_follows_without_what_is_left_t
         await merged(agent, names)
         await shows(agent, 1)
     assert times(cloud) == dict.fromkeys(names, 1)
+
+
+async def test_what_an_older_release_takes_in_a_folder_that_has_followed_is_told_and_salvaged(
+    opened: Callable[[], EdgeAgent],
+    config: EdgeConfig,
+    route: CloudRoute,
+    ids: FixedIds,
+    cloud: Cloud,
+    tmp_path: Path,
+) -> None:
+    """One that keeps no count of partitions opens it, and goes on under the name of before."""
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        move.announce()
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        move.say()
+        await merged(agent, await sold(agent, "said"))
+        assert agent.status()["problem"] == ""
+        store = agent._store
+        row = next(value for key, value in store.scan(Family.CONFIRMED, keys.space_prefix(move.name)))
+        chain = {(Family.META, keys.chain_key("retail", 1)): Chain("store-1.older", number=2).encode()}
+        at = keys.confirmed_prefix("retail", 1, 0) + document_key(DocumentId("Stock", "s1", "tea"))
+        store.write({**chain, (Family.CONFIRMED, at): row}, sync=True)
+    async with opened() as agent:
+        await told(agent, "an older release has written in this folder")
+    saved = config.model_copy(update={"data_dir": tmp_path / "saved", "scopes": list(SCOPES)})
+    salvage(CONTRACT, config.data_dir, saved.data_dir, ())
+    async with EdgeAgent(app, saved, route=route, ids=ids) as agent:
+        await until(lambda: not agent.status()["problem"] and not agent.status()["read_again"])
+        await shows(agent, 1)
