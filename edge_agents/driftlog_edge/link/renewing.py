@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from driftlog_edge.asking.rerun import FETCH_SECONDS, Bring
 from driftlog_edge.errand import Errand
-from driftlog_edge.errors import EdgeError
+from driftlog_edge.errors import EdgeError, Evicted
 from driftlog_edge.link.connectivity import backoff
 from driftlog_edge.link.pace import Pace
 from driftlog_edge.outgoing.lineage import Lineage
@@ -57,6 +58,7 @@ class Renewing:
         device_id: str,
         threads: ThreadPoolExecutor,
         renewed: Callable[[], None],
+        bring: Bring,
     ) -> None:
         self._renewal = renewal
         self._committer = committer
@@ -67,6 +69,7 @@ class Renewing:
         self._key = device_id.encode()
         self._threads = threads
         self._renewed = renewed
+        self._bring = bring
         self._sent: dict[tuple[str, int], tuple[Shipping, float]] = {}
         """The client that a partition's first batch was given to last, and when."""
         self._pace = Pace()
@@ -167,12 +170,18 @@ class Renewing:
         while True:
             for _ in renewal.survey(space, partition):
                 await asyncio.sleep(0)
-            async with self._committer.turn:
-                step = await in_turns(renewal.step(space, partition))
-                if step is None:
-                    break
-                life = step.life
-                written = self._stage(space, partition, step)
+            try:
+                async with self._committer.turn:
+                    step = await in_turns(renewal.step(space, partition))
+                    if step is None:
+                        break
+                    life = step.life
+                    written = self._stage(space, partition, step)
+            except (
+                Evicted
+            ) as found:  # a state with another copy's dots covered what was pending on it, and then it could go
+                await self._bring(found.document, FETCH_SECONDS)
+                continue
             await self._done(written)
         for last in renewal.ended(space, partition):
             await self._write(space, partition, last)

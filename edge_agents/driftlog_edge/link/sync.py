@@ -181,6 +181,7 @@ class Sync:
             identities.identity.device_id,
             self._threads,
             self._renewed,
+            bring,
         )
         self.moving = Moving(
             contract,

@@ -111,11 +111,12 @@ class Views:
         self._young_bytes = 0
 
     def confirmed(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
-        """The merged state and its size in bytes; the empty state where the cloud has sent none."""
+        """The merged state and its size in bytes; the empty state where the cloud has sent none. Raises `Evicted`."""
         row = self.generations.key(self._journal, parse_document_key(key))
         raw = self._journal.get(Family.CONFIRMED, row)
         if raw is None:
-            assert marker_of(self._journal, row) is None, "what changes wait on is never evicted"
+            if marker_of(self._journal, row) is not None:
+                raise Evicted.of(parse_document_key(key))
             return _without_row(self._journal, collection, self.generations, parse_document_key(key)), 0
         return self._codecs[collection.name].decode(raw), len(raw)
 

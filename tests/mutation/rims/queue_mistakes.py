@@ -213,9 +213,16 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "rebase: states come in while a step is worked out",
         f"{EDGE}/link/renewing.py",
-        "            async with self._committer.turn:\n                step = await",
-        "            if True:\n                step = await",
+        "                async with self._committer.turn:\n                    step = await",
+        "                if True:\n                    step = await",
         HANDOVER,
+    ),
+    Mistake(
+        "rebase: what is evicted is not fetched first",
+        f"{EDGE}/link/renewing.py",
+        "                await self._bring(found.document, FETCH_SECONDS)\n                continue\n",
+        "                raise\n",
+        ("tests/unit/edge/test_renewed_evicted.py",),
     ),
     Mistake(
         "rebase: a step goes on after a write has failed",

@@ -170,6 +170,7 @@ async def test_the_states_are_read_before_they_are_asked() -> None:
         "store-1",
         nothing,
         lambda: None,
+        nothing,
     )
     with pytest.raises(Unreachable):
         await renewing._renew("retail", S1)

@@ -107,6 +107,7 @@ async def test_no_news_hurry_the_next(monkeypatch: pytest.MonkeyPatch, in_vain: 
         "store-1",
         nothing,
         lambda: None,
+        nothing,
     )
     for _ in range(100):
         renewing.run()
