@@ -23,7 +23,8 @@ def die(error: BaseException) -> NoReturn:
     """Say why and end the process, now."""
     code = Exit.OUTAGE if _nobody_answers(error) else exit_of(error)
     foreseen = isinstance(error, (ContractError, WorkerError))
-    log.critical(
+    say = log.info if code is Exit.GENERATION else log.critical  # an operator's own doing wakes nobody at night
+    say(
         "worker ends",
         reason=f"{type(error).__name__}: {error}",
         remedy=getattr(error, "remedy", ""),

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, UnknownMemberIdError
 from confluent_kafka import KafkaError, KafkaException
 
@@ -111,8 +112,13 @@ def test_a_worker_says_by_its_exit_code_why_it_ends(
 ) -> None:
     ends: list[int] = []
     monkeypatch.setattr(sudden_end, "_exit", ends.append)
-    sudden_end.die(error)
+    with structlog.testing.capture_logs() as lines:
+        sudden_end.die(error)
     assert ends == [code]
+    planned = code == Exit.GENERATION
+    assert [line["log_level"] for line in lines] == ["info" if planned else "critical"], (
+        "who moves a space is paged by nobody"
+    )
 
 
 def test_who_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
