@@ -40,7 +40,7 @@ RAW_BYTES = 400
 """About a signed batch of one op."""
 PAUSE_SECONDS = (0.005, 0.025)
 PATIENCE_SECONDS = 30.0
-AIM = 5.0
+AIM = 4.0
 
 shared = cluster.servers
 

@@ -146,6 +146,6 @@ PLANTED = (
     Variant(
         "a repetition behind the end comes along",
         planted=(("driftlog_streams.replaying.calls_left.repeated", none_is_a_repetition),),
-        shows=3,
+        shows=15,
     ),
 )

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.moving_reactions import PLANTED, lived, missing
 from tests.simulation.variant import Variant
 
-WORLDS, FULL = 10, 40
+WORLDS, FULL = 16, 40
 
 
 @pytest.mark.slow

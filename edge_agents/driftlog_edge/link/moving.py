@@ -85,12 +85,16 @@ class Moving:
 
     def tick(self) -> bool:
         """Go by what the line says now. May something be sealed that could not be before, as when it is taken back?"""
-        under_way = self._registry.moving
-        closed = [space for space in self._partitions if space in under_way or self.moved(space)]
-        news = self._shipper.close(frozenset((space, at) for space in closed for at in self._partitions[space]))
-        if any(map(self.moved, closed)):
+        news = self.shut()
+        if any(map(self.moved, self._partitions)):
             self._errand.run()
         return news
+
+    def shut(self) -> bool:
+        """Nothing is sealed for a log that is closed, or about to be. Is that news?"""
+        under_way = self._registry.moving
+        closed = [space for space in self._partitions if space in under_way or self.moved(space)]
+        return self._shipper.close(frozenset((space, at) for space in closed for at in self._partitions[space]))
 
     def hurry(self) -> None:
         """There is a way to the cloud again, or something came along: what waits for it need not wait longer."""

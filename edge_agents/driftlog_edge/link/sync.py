@@ -254,6 +254,7 @@ class Sync:
         if self._journal.get(Family.META, keys.OFFLINE) is not None:
             self.signal.force_offline(True)
         self.power.start()
+        self.moving.shut()  # from the first moment on
         self._tasks.begin(self._tick())
         self._tidying.run()
         self.proof.run()

@@ -13,6 +13,7 @@ import pytest
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import EdgeError, NotReady, Offline, TimedOut
 from driftlog_edge.incoming.intake import Intake
+from driftlog_edge.link import sync
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.moving import Moving
 from driftlog_edge.link.registry_line import RegistryLine
@@ -130,6 +131,26 @@ async def test_what_was_promised_before_and_meanwhile_counts_once_where_the_spac
         names += await sold(agent, "after")
         await merged(agent, names)
         assert times(cloud) == dict.fromkeys(names, 1)
+
+
+async def test_nothing_is_sealed_for_a_log_that_is_closed_from_the_first_moment_on(
+    opened: Callable[[], EdgeAgent], route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        await merged(agent, await sold(agent, "before"))
+        move.close()
+        move.announce()
+        await told(agent, "is being given 7 partitions")
+    sent = len(route.sent)
+    monkeypatch.setattr(sync, "TICK_SECONDS", 3600.0)  # whatever is looked after now and then comes later
+    async with opened() as agent:
+        await sold(agent, "at once")
+        link = agent._sync
+        await until(lambda: link._way_out is not None)
+        link.pump.run()
+        await until(lambda: link.pump._envelope_known and link.pump._errand._task is None)
+        assert len(route.sent) == sent
 
 
 async def test_who_was_away_over_the_move_follows_when_he_is_back(
