@@ -45,11 +45,11 @@ def shell(place: Path, tmp_path: Path, broker: RunningBroker, registry_url: str)
 
 
 @pytest.fixture
-def beside(place: Path, tmp_path: Path, broker: RunningBroker, registry_url: str) -> Callable[[LoadRun], Shell]:
+def beside(place: Path, tmp_path: Path, registry_url: str) -> Callable[[LoadRun], Shell]:
     """A shell beside a run: the same app, the same servers."""
     return lambda run: Shell(
         place,
-        bootstrap=broker.bootstrap,
+        bootstrap=run.bootstrap,
         registry=registry_url,
         schema_cache=str(tmp_path / "schema-cache"),
         load_space=run.space.name,

@@ -133,9 +133,10 @@ class Shell:
         return self._to_its_end(words, environment)
 
     def start(self, *words: str, log: Path) -> Copy:
-        """The same, left running; whoever starts it ends it."""
+        """The same, left running; whoever starts it ends it, perhaps so that it cannot clean up."""
+        environment = self._environment | {"TMPDIR": str(self.folder)}
         with log.open("wb") as out:
-            return driftlog_copied(words, self.folder, self._environment, stdout=out.fileno(), stderr=out.fileno())
+            return driftlog_copied(words, self.folder, environment, stdout=out.fileno(), stderr=out.fileno())
 
     def killed(self, step: str, moment: str, number: int, *words: str) -> None:
         """It ends by SIGKILL `before` or `after` this call of a step of it (see `killed_at`)."""
