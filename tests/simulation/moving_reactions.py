@@ -6,7 +6,6 @@ all worlds that react, each reaction has had its effect once if what was sold in
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,24 +23,19 @@ from driftlog_streams.replaying import calls_left
 from tests.simulation.app import SPACE
 from tests.simulation.history import History
 from tests.simulation.moving import AGAIN, MOVED, MovingWorld, watched
-from tests.simulation.reacting import COUNTED_IN, LOOK_SECONDS, shown, with_reaction
+from tests.simulation.reacting import COUNTED_IN, LOOK_SECONDS, Reacts, shown, with_reaction
 from tests.simulation.repartition_rim import CALLED, STEPS, cut_at
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.variant import HONEST, Variant
 from tests.simulation.world import identity_of
 
-KILLS = 25
 ALONG, BEHIND = "a call came along", "a call stood behind the end of its log"
 AT_LEAST = {MOVED: 10, AGAIN: 2, ALONG: 10, BEHIND: 5, cut_at(CALLED): 1}
 """In the worlds of a run, also of the shortest; see `test_moving_reactions`."""
 
 
-class MovingReactionsWorld(MovingWorld):
+class MovingReactionsWorld(Reacts, MovingWorld):
     """One of them."""
-
-    reacts = True
-    errands = ("receive", "sell", "sell")
-    diligence = 32
 
     def __init__(self, seed: int, variant: Variant = HONEST) -> None:
         super().__init__(seed, variant)
@@ -56,21 +50,7 @@ class MovingReactionsWorld(MovingWorld):
         assert self.cloud is not None
         key = DeviceKey(self.cloud.key_id, self.cloud.public_key, EPOCH_MS)
         self.operator.enrol({CLOUD: enrolled(CLOUD, key, (), (FORGET,))})
-        draw = random.Random(self.history.seed)
-        for _ in range(KILLS):
-            worker, at = draw.choice(self.workers), EPOCH_MS + draw.randrange(1_000, self.length_ms)
-            self.scheduler.at(at, f"{worker.name} is killed soon", worker.crash_soon)
         return super()._run()
-
-    def unrest(self) -> str:
-        return super().unrest() or next(self._waiting(), "")
-
-    def _waiting(self) -> Iterator[str]:
-        for worker in self.workers:
-            pump = None if worker.process is None else worker.process.host.pump
-            for partition, merger in {} if pump is None else pump.mergers.items():
-                if merger.calls.waits:
-                    yield f"calls wait in partition {partition}"
 
 
 # -- the judgement

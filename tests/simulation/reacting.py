@@ -31,7 +31,7 @@ from tests.simulation.forgetting import ForgettingWorld
 from tests.simulation.history import History
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.variant import HONEST, Variant
-from tests.simulation.world import MINUTE_MS
+from tests.simulation.world import MINUTE_MS, World
 
 COUNTED_IN = {"s1": "s4", "s2": SHARED, "s4": "s1", SHARED: "s2"}
 """Of a store's sales the scope in which they are counted, which lies in another partition."""
@@ -46,20 +46,12 @@ AT_LEAST = {CALLED: 120, AGAIN: 3}
 """In the worlds of a run, also of the shortest; see `test_reacting`. A call comes again where a worker died before its change was acknowledged."""
 
 
-class ReactingWorld(ForgettingWorld):
-    """One of them; nothing is forgotten in it."""
-
-    bars = 0
-    """What is drawn besides is enough: of devices that are barred nothing is called for."""
+class Reacts(World):
+    """What all worlds that react have in common, besides what else they are."""
 
     reacts = True
     errands = ("receive", "sell", "sell")
     diligence = 32
-
-    def __init__(self, seed: int, variant: Variant = HONEST) -> None:
-        super().__init__(seed, variant)
-        self.length_ms, self.retention_ms = LENGTH_MS, RETENTION_MS
-        self.rules = SpaceRules(with_reaction(SPACE), self.ids, self.cloud)
 
     def _run(self) -> History:
         draw = random.Random(self.history.seed)
@@ -77,6 +69,18 @@ class ReactingWorld(ForgettingWorld):
             for partition, merger in {} if pump is None else pump.mergers.items():
                 if merger.calls.waits:
                     yield f"calls wait in partition {partition}"
+
+
+class ReactingWorld(Reacts, ForgettingWorld):
+    """One of them; nothing is forgotten in it."""
+
+    bars = 0
+    """What is drawn besides is enough: of devices that are barred nothing is called for."""
+
+    def __init__(self, seed: int, variant: Variant = HONEST) -> None:
+        super().__init__(seed, variant)
+        self.length_ms, self.retention_ms = LENGTH_MS, RETENTION_MS
+        self.rules = SpaceRules(with_reaction(SPACE), self.ids, self.cloud)
 
 
 def sales_are_counted(before: Ledger | None, after: Ledger | None) -> Iterator[Emit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from driftlog import App, Counter, Document, Emit, Refused, Register, Transaction
@@ -147,6 +147,14 @@ class World:
         self.partitions[place].log.append(self.rules.batches.seal(body, self.identities["store-1"]))
 
     # -- the worker
+
+    def fail(self, what: str, sent: Mapping[str, int]) -> None:
+        """A till sends these, by number, while `what` does not work; everything has come to rest before it does again."""
+        broken.add(what)
+        for number, qty in sent.items():
+            self.transfer(number, qty)
+        self.settle()
+        broken.clear()
 
     def start(self) -> None:
         """A new life, which knows what is stored and in the topics."""

@@ -57,6 +57,14 @@ def confirm(world: World, chance: random.Random | None = None, crashes: int = 0)
     raise AssertionError("the ends of the logs are not confirmed")
 
 
+def close_on_calls(world: World, changes: int = 1) -> None:
+    """What so many changes of the first partition call for is in the logs; then these end, and nobody has answered."""
+    world.step(0, changes)
+    world.fly(0)
+    close(world)
+    confirm(world)
+
+
 def move(world: World, partitions: int, folder: Path) -> tuple[World, CallsLeft]:
     """What is confirmed is laid anew; the world where it goes on, before any worker of it runs, and what of calls came along."""
     logs, rules = logs_of(world), SpaceRules(world.rules.space, IDS)

@@ -12,7 +12,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_streams.errors import RecoveryFailed
 from tests.unit.streams import reacting
 from tests.unit.streams.reacting import HERE, THERE, World
-from tests.unit.streams.reactions_moved import close, confirm, logs_of, move
+from tests.unit.streams.reactions_moved import close, close_on_calls, confirm, logs_of, move
 
 AFTER = 5
 
@@ -89,10 +89,7 @@ def test_an_answer_behind_the_end_counts_for_nothing_and_one_before_it_for_all(t
 def test_behind_the_end_workers_write_no_answers(tmp_path: Path) -> None:
     world = World()
     world.transfer("1", 5)
-    world.step(0)
-    world.fly(0)
-    close(world)
-    confirm(world)
+    close_on_calls(world)
     length = len(world.partitions[1].log)
     for _ in range(3):
         world.react(1)
@@ -107,10 +104,7 @@ def test_what_follows_there_is_told_apart_from_what_came_along(tmp_path: Path) -
     world = World()
     for number in range(3):
         world.transfer(str(number), 1)
-    world.step(0, 3)
-    world.fly(0)
-    close(world)
-    confirm(world)
+    close_on_calls(world, 3)
     after, left = move(world, AFTER, tmp_path)
     assert left.waiting
     for number in range(3, 6):
@@ -125,10 +119,7 @@ def test_a_call_goes_to_the_partition_that_its_command_has_now(tmp_path: Path) -
     scopes = [f"s{number}" for number in range(12)]
     for at, scope in enumerate(scopes):
         world.transfer(str(at), 1, to=scope)
-    world.step(0, len(scopes))
-    world.fly(0)
-    close(world)
-    confirm(world)
+    close_on_calls(world, len(scopes))
     after, _ = move(world, AFTER, tmp_path)
     assert len({partition_of(scope, AFTER) for scope in scopes}) > 2
     after.settle()
@@ -140,10 +131,7 @@ def test_a_command_that_this_release_does_not_have_is_set_aside_there(
 ) -> None:
     world = World()
     world.transfer("1", 5)
-    world.step(0)
-    world.fly(0)
-    close(world)
-    confirm(world)
+    close_on_calls(world)
     monkeypatch.delitem(reacting.SPACE.commands, "arrive")  # type: ignore[arg-type]
     after, _ = move(world, AFTER, tmp_path)
     after.settle()
@@ -154,14 +142,8 @@ def test_a_command_that_this_release_does_not_have_is_set_aside_there(
 def test_what_had_failed_may_be_sent_again_where_the_space_goes_on_once(tmp_path: Path) -> None:
     """A reaction that raised, and a command that was refused."""
     world = World()
-    reacting.broken.add("goods_arrive")
-    world.transfer("1", 5)
-    world.settle()
-    reacting.broken.clear()
-    reacting.broken.add("arrive")
-    world.transfer("2", 7)
-    world.settle()
-    reacting.broken.clear()
+    world.fail("goods_arrive", {"1": 5})
+    world.fail("arrive", {"2": 7})
     close(world)
     confirm(world)
     after, left = move(world, AFTER, tmp_path)
@@ -176,11 +158,7 @@ def test_what_had_failed_may_be_sent_again_where_the_space_goes_on_once(tmp_path
 def test_what_a_person_has_dropped_does_not_come_along(tmp_path: Path) -> None:
     """Of two that one record has set aside, the second."""
     world = World()
-    reacting.broken.add("arrive")
-    world.transfer("1", 5)
-    world.transfer("2", 7)
-    world.settle()
-    reacting.broken.clear()
+    world.fail("arrive", {"1": 5, "2": 7})
     first, second = world.quarantined
     assert first.offset == second.offset
     world.dropped.append((1, f"{second.offset}.1"))
@@ -196,10 +174,7 @@ def test_what_a_person_has_dropped_does_not_come_along(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["goods_arrive", "arrive"])
 def test_what_a_person_has_sent_again_behind_the_end_is_sent_again_there(tmp_path: Path, what: str) -> None:
     world = World()
-    reacting.broken.add(what)
-    world.transfer("1", 5)
-    world.settle()
-    reacting.broken.clear()
+    world.fail(what, {"1": 5})
     close(world)
     confirm(world)
     world.again()
@@ -216,10 +191,7 @@ def test_what_a_person_has_sent_again_behind_the_end_is_sent_again_there(tmp_pat
 
 def test_what_was_sent_again_before_the_end_and_waits_is_no_failure_any_more(tmp_path: Path) -> None:
     world = World()
-    reacting.broken.add("arrive")
-    world.transfer("1", 5)
-    world.settle()
-    reacting.broken.clear()
+    world.fail("arrive", {"1": 5})
     world.again()
     close(world)
     confirm(world)
@@ -232,10 +204,7 @@ def test_what_was_sent_again_before_the_end_and_waits_is_no_failure_any_more(tmp
 def test_what_waits_and_is_not_readable_keeps_the_space_where_it_is(tmp_path: Path) -> None:
     world = World()
     world.transfer("1", 5)
-    world.step(0)
-    world.fly(0)
-    close(world)
-    confirm(world)
+    close_on_calls(world)
     (offset, _), *_ = world.row(1).reactions.waiting or ((0, 0),)
     world.partitions[1].log[offset] = world.partitions[0].log[0]
     with pytest.raises(RecoveryFailed, match="does not say any more what waits"):

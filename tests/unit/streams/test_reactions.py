@@ -242,11 +242,7 @@ def test_failures_and_crashes_together(seed: int) -> None:
 def test_a_new_generation_knows_which_calls_may_be_sent_again(tmp_path: Path) -> None:
     """The app that failed is mended by then, so no replay would find it out; and what was sent again since is as it was where the generation ends."""
     world = World()
-    reacting.broken.add("goods_arrive")
-    world.transfer("1", 5)
-    world.transfer("2", 7)
-    world.settle()
-    reacting.broken.clear()
+    world.fail("goods_arrive", {"1": 5, "2": 7})
     ends = len(world.partitions[0].log)
     rows = [world.partitions[0].rows[REACTION_REPLICA]]
     known = world.row(0).reactions

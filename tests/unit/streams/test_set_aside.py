@@ -11,7 +11,6 @@ from driftlog_schemas import topics
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.reading import set_aside
 from driftlog_streams.reading.set_aside import drop, read_set_aside
-from tests.unit.streams import reacting
 from tests.unit.streams.cloud import IDS
 from tests.unit.streams.reacting import World
 
@@ -22,11 +21,7 @@ QUARANTINE = topics.quarantine_topic("retail")
 def topic(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ChangelogRecord]]:
     """The quarantine of the second partition, after two transfers whose arrival was refused at one record."""
     world = World()
-    reacting.broken.add("arrive")
-    world.transfer("1", 5)
-    world.transfer("2", 7)
-    world.settle()
-    reacting.broken.clear()
+    world.fail("arrive", {"1": 5, "2": 7})
     assert len({one.offset for one in world.quarantined}) == 1 and len(world.quarantined) == 2
     values = [world.rules.records.encode_quarantined(one) for one in world.quarantined]
     there = [ChangelogRecord(b"driftlog-cloud", value, at, ()) for at, value in enumerate(values)]
