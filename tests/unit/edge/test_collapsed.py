@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,19 +13,13 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.row_columns import short_name
-from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import COLLECTIONS, Replica
-from tests.unit.edge.test_renewal import S1, STATE, Folders, end_and_renew, forked, pull, settle, ship
+from tests.unit.edge.test_renewal import S1, STATE, Folders, end_and_renew, folders, forked, pull, settle, ship
+
+__all__ = ["folders"]
 
 METER = DocumentId("Meter", "s1", "m")
-
-
-@pytest.fixture
-def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
-    made = Folders(tmp_path, identity, ids)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +12,6 @@ from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.logged import logged
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import CommandOutcome, Verdict
-from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.test_again import to_review
@@ -26,6 +22,7 @@ from tests.unit.edge.test_renewal import (
     TEA,
     Folders,
     end_and_renew,
+    folders,
     merged,
     pull,
     receive,
@@ -33,12 +30,7 @@ from tests.unit.edge.test_renewal import (
     ship,
 )
 
-
-@pytest.fixture
-def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
-    made = Folders(tmp_path, identity, ids)
-    yield made
-    made.close()
+__all__ = ["folders"]
 
 
 def copied(folders: Folders, *listed: str) -> tuple[Replica, Replica]:

@@ -6,9 +6,8 @@ Accepted or put off looks the same in batches and row. Whether its dots were mer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,17 +21,23 @@ from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Refused, Verdict
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.row_columns import short_name
-from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import COLLECTIONS, Replica
-from tests.unit.edge.test_renewal import RECEIPTS, S1, STATE, TEA, Folders, end_and_renew, merged, pull, receive, settle
+from tests.unit.edge.test_renewal import (
+    RECEIPTS,
+    S1,
+    STATE,
+    TEA,
+    Folders,
+    end_and_renew,
+    folders,
+    merged,
+    pull,
+    receive,
+    settle,
+)
 
-
-@pytest.fixture
-def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
-    made = Folders(tmp_path, identity, ids)
-    yield made
-    made.close()
+__all__ = ["folders"]
 
 
 def told_to_one(folders: Folders, cloud: Cloud, code: str = "") -> tuple[Replica, Replica]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -31,6 +29,7 @@ from tests.unit.edge.test_renewal import (
     TEA,
     Folders,
     end_and_renew,
+    folders,
     forked,
     merged,
     pull,
@@ -39,12 +38,7 @@ from tests.unit.edge.test_renewal import (
     ship,
 )
 
-
-@pytest.fixture
-def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
-    made = Folders(tmp_path, identity, ids)
-    yield made
-    made.close()
+__all__ = ["folders"]
 
 
 def left_parked(folders: Folders, cloud: Cloud) -> tuple[Replica, str, Command]:

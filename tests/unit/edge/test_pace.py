@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,19 +14,12 @@ from driftlog_edge.link.pace import Pace
 from driftlog_edge.link.renewing import Renewing
 from driftlog_edge.outgoing.taking_along import Rebased
 from driftlog_edge.store.lives import Life
-from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
-from tests.unit.edge.test_renewal import S1, Folders, end_and_renew, forked, receive, settle
+from tests.unit.edge.test_renewal import S1, Folders, end_and_renew, folders, forked, receive, settle
+
+__all__ = ["folders"]
 
 PLACE = ("retail", S1)
-
-
-@pytest.fixture
-def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
-    made = Folders(tmp_path, identity, ids)
-    yield made
-    made.close()
 
 
 def test_each_waits_twice_as_long_and_something_taken_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,20 +13,25 @@ from driftlog_edge.store.logged import logged
 from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.identity import CLOUD, OVER_REPLICA, device_of
 from driftlog_schemas.messages import ChainRow, Over
-from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.row_columns import short_name
-from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import COLLECTIONS, Cloud
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.test_left_behind import left_parked
-from tests.unit.edge.test_renewal import S1, TEA, Folders, end_and_renew, forked, merged, pull, receive, settle, ship
+from tests.unit.edge.test_renewal import (
+    S1,
+    TEA,
+    Folders,
+    end_and_renew,
+    folders,
+    forked,
+    merged,
+    pull,
+    receive,
+    settle,
+    ship,
+)
 
-
-@pytest.fixture
-def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
-    made = Folders(tmp_path, identity, ids)
-    yield made
-    made.close()
+__all__ = ["folders"]
 
 
 def remove(cloud: Cloud, replica: str, *, fold: bool) -> None:
