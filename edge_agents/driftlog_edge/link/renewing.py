@@ -177,9 +177,8 @@ class Renewing:
                         break
                     life = step.life
                     written = self._stage(space, partition, step)
-            except (
-                Evicted
-            ) as found:  # a state with another copy's dots covered what was pending on it, and then it could go
+            except Evicted as found:
+                # A state with another copy's dots covered what was pending on it, and then it could go.
                 await self._bring(found.document, FETCH_SECONDS)
                 continue
             await self._done(written)
