@@ -9,7 +9,7 @@ taken away here: that it is given up the merge decides, at a record of the op lo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,11 @@ class Names:
         return f"{offset}.{number}" if number else str(offset)
 
 
+def taken_off(record: ChangelogRecord) -> Iterator[str]:
+    """What a word of the quarantine takes off the list, as it is called in its partition (`Names`)."""
+    return ((value or b"").decode(errors="replace") for header, value in record.headers if header == DROPPED)
+
+
 def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids: SchemaIds) -> list[SetAside]:
     """Everything of a space, by append time. Raises `TopicProblem`, `BrokerUnreachable`."""
     codecs, batches = RecordCodecs(ids), BatchCodec(ids)
@@ -85,8 +90,8 @@ def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids:
     with skipping(topic) as skipped:
         for partition, record in whole_topic(kafka, topic, partitions):
             if record.value is None:
-                for seen in (value or b"" for name, value in record.headers if name == DROPPED):
-                    kept.pop(f"{partition}:{seen.decode(errors='replace')}", None)
+                for name in taken_off(record):
+                    kept.pop(f"{partition}:{name}", None)
             elif (found := _quarantined(space, partition, record, codecs, names[partition], skipped)) is not None:
                 kept[found.id] = found
     return sorted((*waiting.values(), *kept.values()), key=lambda one: (one.append_ms, one.id))

@@ -37,7 +37,7 @@ from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.partition_store import PartitionStore
-from driftlog_streams.reading.set_aside import DROPPED, Names
+from driftlog_streams.reading.set_aside import Names, taken_off
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.predecessors import Closed
 
@@ -109,23 +109,21 @@ def _take_failed(rules: SpaceRules, logs: Logs, left: CallsLeft, number: int, kn
     names = Names()
     for record in _records(logs, rules.topics.quarantine, number, 0) if known.open else ():
         if record.value is None:
-            for seen in (value or b"" for header, value in record.headers if header == DROPPED):
-                kept.pop(seen.decode(errors="replace"), None)
+            for name in taken_off(record):
+                kept.pop(name, None)
             continue
         try:
             aside = rules.records.decode_quarantined(record.value)
             name = names.name(aside.offset, aside.record)
-            react = decode_body(rules.batches.open(aside.record).body).react if _may_react(aside) else None
+            react = (
+                decode_body(rules.batches.open(aside.record).body).react if aside.replica == REACTION_REPLICA else None
+            )
         except (Undecodable, UnknownSchema, ValueError):  # anybody's tool may write to a topic
             continue
         for call in () if react is None else react.calls[:1]:
             if short_name(call.id) in known.open:
                 kept[name] = call, aside
     left.failed += {call.id: (call, aside) for call, aside in kept.values()}.values()
-
-
-def _may_react(aside: Quarantined) -> bool:
-    return aside.replica == REACTION_REPLICA
 
 
 def _records(logs: Logs, topic: str, partition: int, start: int) -> Iterator[ChangelogRecord]:
