@@ -11,11 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
-from driftlog_schemas import topics
 from driftlog_schemas.devices import DeviceKey, enrolled
-from driftlog_schemas.identity import CLOUD, DocumentId
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.messages import Call
-from driftlog_schemas.state_codec import codecs_of
 from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import reactor
@@ -23,7 +21,7 @@ from driftlog_streams.replaying import calls_left
 from tests.simulation.app import SPACE
 from tests.simulation.history import History
 from tests.simulation.moving import AGAIN, MOVED, MovingWorld, watched
-from tests.simulation.reacting import COUNTED_IN, LOOK_SECONDS, Reacts, shown, with_reaction
+from tests.simulation.reacting import LOOK_SECONDS, Reacts, miscounted, set_aside, with_reaction
 from tests.simulation.repartition_rim import CALLED, STEPS, cut_at
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.variant import HONEST, Variant
@@ -62,18 +60,10 @@ def broken(world: MovingReactionsWorld, history: History) -> Iterator[str]:
     if not history.quiet:
         yield f"not at rest in time: {history.unrest}"
     for space in world.spaces:
-        for partition in range(space.partitions):
-            for record in world.log.history(topics.quarantine_topic(space.name), partition):
-                found = world.rules.records.decode_quarantined(record.value or b"")
-                yield f"set aside in {space.name}[{partition}]: {found.code} {found.reason}"
+        yield from set_aside(world, space)
     present = world.present
     latest = {r.key or b"": r.value for (name, _), rs in history.states.items() if name == present.name for r in rs}
-    codecs = codecs_of(present.collections, world.ids)
-    for store, place in COUNTED_IN.items():
-        sold = shown(codecs, latest, DocumentId("Ledger", store, "today"), "sold")
-        counted = shown(codecs, latest, DocumentId("Stock", place, f"sold-{store}"), "on_hand")
-        if sold != counted:
-            yield f"{store} has sold {sold}, and {counted} were counted in {place}"
+    yield from miscounted(world, present, latest)
 
 
 def lived(seed: int, variant: Variant = HONEST) -> tuple[list[str], Counter[str]]:

@@ -26,7 +26,7 @@ from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import reactor
 from driftlog_streams.faust_driver.reactor import Reactor
 from tests.simulation import forgetting
-from tests.simulation.app import PARTITIONS, SHARED, SPACE, Ledger, receive
+from tests.simulation.app import SHARED, SPACE, Ledger, receive
 from tests.simulation.forgetting import ForgettingWorld
 from tests.simulation.history import History
 from tests.simulation.scheduler import EPOCH_MS
@@ -113,12 +113,21 @@ def reactor_of(process: Any, devices: Any, publisher: Any, pump: Any) -> Reactor
 def broken(world: ReactingWorld, history: History) -> Iterator[str]:
     """What is wrong with a world that was lived through."""
     yield from forgetting.broken(world, history)
-    for partition in range(PARTITIONS):
-        for record in world.log.history(topics.quarantine_topic(SPACE.name), partition):
+    yield from set_aside(world, SPACE)
+    yield from miscounted(world, SPACE, {r.key or b"": r.value for records in history.states.values() for r in records})
+
+
+def set_aside(world: World, space: SpaceContract) -> Iterator[str]:
+    """What workers have put into the quarantine of a space: nothing that reacts is to fail."""
+    for partition in range(space.partitions):
+        for record in world.log.history(topics.quarantine_topic(space.name), partition):
             found = world.rules.records.decode_quarantined(record.value or b"")
-            yield f"set aside in {partition}: {found.code} {found.reason}"
-    latest = {r.key or b"": r.value for records in history.states.values() for r in records}
-    codecs = codecs_of(SPACE.collections, world.ids)
+            yield f"set aside in {space.name}[{partition}]: {found.code} {found.reason}"
+
+
+def miscounted(world: World, space: SpaceContract, latest: Mapping[bytes, bytes | None]) -> Iterator[str]:
+    """Sales that were not counted once each, by the latest states."""
+    codecs = codecs_of(space.collections, world.ids)
     for store, place in COUNTED_IN.items():
         sold = shown(codecs, latest, DocumentId("Ledger", store, "today"), "sold")
         counted = shown(codecs, latest, DocumentId("Stock", place, f"sold-{store}"), "on_hand")

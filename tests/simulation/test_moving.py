@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
+from tests.simulation.conftest import Live, Seeds
 from tests.simulation.moving import PLANTED, lived, missing
 from tests.simulation.variant import Variant
 
@@ -17,17 +15,9 @@ WORLDS, FULL = 10, 60
 
 
 @pytest.mark.slow
-def test_every_world_whose_space_moves_is_lawful(
-    pool: ProcessPoolExecutor, full: bool, request: pytest.FixtureRequest
-) -> None:
-    only, count = request.config.getoption("--seed"), request.config.getoption("--seeds")
-    worlds = range(count or (FULL if full else WORLDS)) if only is None else [only]
-    met: Counter[str] = Counter()
-    wrong = {}
-    for seed, (violations, found) in zip(worlds, pool.map(lived, worlds), strict=True):
-        met.update(found)
-        if violations:
-            wrong[seed] = [str(violation) for violation in violations[:5]]
+def test_every_world_whose_space_moves_is_lawful(seeds: Seeds, live: Live) -> None:
+    worlds = seeds(WORLDS, FULL)
+    wrong, met = live(lived, worlds)
     assert wrong == {}
     if len(worlds) >= WORLDS:
         assert missing(met) == [], met

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
+from tests.simulation.conftest import Live, Seeds
 from tests.simulation.moving_reactions import PLANTED, lived, missing
 from tests.simulation.variant import Variant
 
@@ -14,17 +12,9 @@ WORLDS, FULL = 16, 40
 
 
 @pytest.mark.slow
-def test_in_every_world_each_reaction_has_its_effect_once(
-    pool: ProcessPoolExecutor, full: bool, request: pytest.FixtureRequest
-) -> None:
-    only, count = request.config.getoption("--seed"), request.config.getoption("--seeds")
-    worlds = range(count or (FULL if full else WORLDS)) if only is None else [only]
-    met: Counter[str] = Counter()
-    wrong = {}
-    for seed, (facts, found) in zip(worlds, pool.map(lived, worlds), strict=True):
-        met.update(found)
-        if facts:
-            wrong[seed] = facts[:5]
+def test_in_every_world_each_reaction_has_its_effect_once(seeds: Seeds, live: Live) -> None:
+    worlds = seeds(WORLDS, FULL)
+    wrong, met = live(lived, worlds)
     assert wrong == {}
     if len(worlds) >= WORLDS:
         assert missing(met) == [], met

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
 from driftlog_schemas.partitioning import partition_of
 from tests.simulation.app import EDGES, PARTITIONS
+from tests.simulation.conftest import Live
 from tests.simulation.reacting import COUNTED_IN, TWICE, lived, missing
 
 WORLDS, FULL = 5, 20
@@ -22,13 +20,8 @@ def test_every_scope_is_counted_in_another_partition() -> None:
 
 
 @pytest.mark.slow
-def test_in_every_world_each_reaction_has_its_effect_once(pool: ProcessPoolExecutor, full: bool) -> None:
-    met: Counter[str] = Counter()
-    wrong = {}
-    for seed, (facts, found) in enumerate(pool.map(lived, range(FULL if full else WORLDS))):
-        met.update(found)
-        if facts:
-            wrong[seed] = facts[:5]
+def test_in_every_world_each_reaction_has_its_effect_once(full: bool, live: Live) -> None:
+    wrong, met = live(lived, range(FULL if full else WORLDS))
     assert wrong == {}
     assert missing(met) == [], met
 
