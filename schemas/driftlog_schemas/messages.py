@@ -134,6 +134,16 @@ class Reacting(NamedTuple):
     ran: Ran | None = None
 
 
+class Unlisted(NamedTuple):
+    """A call that failed and is not set aside yet: the record that called for it must be read again first."""
+
+    offset: int
+    call: int
+    """Among the calls of its record."""
+    code: str
+    reason: str
+
+
 class Reactions(NamedTuple):
     """What a partition knows of calls: kept in the row of `cloud.reaction`."""
 
@@ -143,6 +153,7 @@ class Reactions(NamedTuple):
     """Offsets of the records with calls that nothing has become of yet, oldest first, and from which of their calls on."""
     open: tuple[bytes, ...] = ()
     """Short names of calls that failed and may be sent again, oldest first."""
+    unlisted: tuple[Unlisted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from driftlog_schemas import bounds
 from driftlog_schemas.batch_codec import DIGEST_BYTES, SHORT_DIGEST_BYTES
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.messages import ChainEntry, CommandOutcome, Over, Reactions, Refused, Taken, Verdict
+from driftlog_schemas.messages import ChainEntry, CommandOutcome, Over, Reactions, Refused, Taken, Unlisted, Verdict
 from driftlog_schemas.row_room import MAX_ENTRIES
 
 _NEVER = -1
@@ -175,6 +175,12 @@ def pack_reactions(known: Reactions) -> dict[str, Any]:
         "waiting": [offset for offset, _ in known.waiting],
         "first": [first for _, first in known.waiting],
         "open": b"".join(known.open),
+        "unlisted": [
+            one._replace(
+                code=bounds.cut(one.code, bounds.MAX_CODE), reason=bounds.cut(one.reason, bounds.MAX_REASON)
+            )._asdict()
+            for one in known.unlisted
+        ],
     }
 
 
@@ -183,10 +189,12 @@ def unpack_reactions(columns: Mapping[str, Any]) -> Reactions:
     sources, taken, waiting, first = (columns[name] for name in ("sources", "taken", "waiting", "first"))
     if len(sources) != len(taken) or len(waiting) != len(first):
         raise Undecodable("reactions: columns of different lengths")
-    if min((*sources, *taken, *waiting, *first), default=0) < 0:
+    unlisted = tuple(Unlisted(**one) for one in columns["unlisted"])
+    numbers = (number for one in unlisted for number in one[:2])
+    if min((*sources, *taken, *waiting, *first, *numbers), default=0) < 0:
         raise Undecodable("reactions: a number below 0")
-    pairs = tuple(zip(waiting, first, strict=True))
-    return Reactions(dict(zip(sources, taken, strict=True)), pairs, tuple(_names(columns["open"], "reactions open")))
+    pairs, names = tuple(zip(waiting, first, strict=True)), tuple(_names(columns["open"], "reactions open"))
+    return Reactions(dict(zip(sources, taken, strict=True)), pairs, names, unlisted)
 
 
 def _names(ids: bytes, what: str) -> list[bytes]:

@@ -7,7 +7,8 @@ is merged like any other: guards and sizes have their say, its changes are ops i
 
 What its function refuses, what a guard refuses and what this release does not know is set aside, and may be sent again (`reaction_book`).
 
-Which calls wait stands in the row; what they say is in the op log, and read again from there after a take-over (`missing`, `restore`).
+Which calls wait stands in the row; what they say is in the op log, and read again from there after a take-over (`missing`, `restore`). So does what
+failed before it was read again: it stays in the row until it is set aside and that is delivered (`forget_listed`).
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from driftlog_schemas.messages import (
     CommandOutcome,
     Ran,
     Reacting,
+    Unlisted,
     Verdict,
 )
 from driftlog_streams.core.call_running import REFUSED, CallRunner
 from driftlog_streams.core.emitting import FAILED, Emitter
 from driftlog_streams.core.partition import Partition
-from driftlog_streams.core.reaction_book import ReactionBook, repeated, with_taken
+from driftlog_streams.core.reaction_book import ReactionBook, failures, repeated, with_taken
 from driftlog_streams.core.trial import Watch
+from driftlog_streams.core.work import PartitionWork
 
 log = structlog.get_logger()
 
@@ -48,8 +51,8 @@ class Calls:
         self._runner = CallRunner(partition, watch)
         self._said: dict[int, tuple[Call, ...]] = {}
         """By the offset of their record."""
-        self._unlisted: dict[int, list[tuple[int, str, str]]] = {}
-        """Failed calls whose record must be read again: index, code, reason."""
+        self._listed: dict[int, PartitionWork] = {}
+        """What was unlisted, by the offset of its record: the work with which it is set aside."""
 
     # -- records
 
@@ -89,7 +92,7 @@ class Calls:
     @property
     def waits(self) -> bool:
         """Is there anything to do?"""
-        return bool(self._unlisted) or bool(self._book.known.waiting)
+        return bool(self._book.known.unlisted or self._book.known.waiting)
 
     @property
     def last(self) -> int:
@@ -99,23 +102,42 @@ class Calls:
 
     def missing(self) -> list[int]:
         """Offsets of records that must be read again."""
-        offsets = [offset for offset, _ in self._book.known.waiting[:1]]
-        return [offset for offset in (*self._unlisted, *offsets) if offset not in self._said]
+        known = self._book.known
+        unlisted = [one.offset for one in known.unlisted if one.offset not in self._listed]
+        waiting = [offset for offset, _ in known.waiting[:1] if offset not in self._said]
+        return [*dict.fromkeys((*unlisted, *waiting))]
 
     def restore(self, offset: int, calls: tuple[Call, ...], append_ms: int) -> None:
         """What a record says that was read again; nothing where it is gone."""
         if not calls:
             log.error("calls of reactions are lost: their record is gone from the op topic", offset=offset)
-        self._said[offset] = calls
-        if failed := self._unlisted.pop(offset, None):
-            self._list(offset, failed, append_ms)
+        known = self._book.known
+        if offset in dict(known.waiting):
+            self._said[offset] = calls
+        failed = [one for one in known.unlisted if one.offset == offset]
+        if failed and offset not in self._listed:
+            self._list(calls, failed, append_ms)
+            self._listed[offset] = self._at.work
+
+    def forget_listed(self) -> bool:
+        """What was unlisted leaves the row when it is delivered that it was set aside: sooner, a crash between the two would lose it. Did any?"""
+        for offset in [offset for offset, work in self._listed.items() if work.kept is False]:
+            del self._listed[offset]
+        delivered = {offset for offset, work in self._listed.items() if work.kept}
+        for offset in delivered:
+            del self._listed[offset]
+        if delivered:
+            known = self._book.known
+            left = tuple(one for one in known.unlisted if one.offset not in delivered)
+            self._book.put(known._replace(unlisted=left))
+        return bool(delivered)
 
     # -- batches
 
     def due(self, now_ms: int) -> Batch | None:
         """The next batch of `cloud.reaction`: what becomes of the oldest calls that wait. None where nothing can be said now."""
         row, waiting = self._book.row, self._book.known.waiting
-        if row is None or not waiting or waiting[0][0] not in self._said:
+        if row is None or not waiting or waiting[0][0] not in self._said or row.reactions.unlisted:
             return None
         if self._at.book.held(CLOSING_REPLICA) is not None:
             return None  # it would stand behind the end of the log: what waits is answered where the space goes on
@@ -158,23 +180,19 @@ class Calls:
                 del waiting[ran.offset]
             self._book.put(known._replace(waiting=tuple(waiting.items())))
         against = {one.command_id: one for one in outcomes if one.verdict in _FAILURES}
-        failed = [(one.call, one.code, one.reason) for one in ran.failed]
+        failed = [Unlisted(ran.offset, *one) for one in ran.failed]
         for index, command in zip(ran.calls, batch.commands, strict=False):
             if (outcome := against.get(command.id)) is not None:
-                failed.append((index, REFUSED, f"{outcome.code}: {outcome.reason}"))
-        if failed:
-            self._list(ran.offset, failed, append_ms)
+                failed.append(Unlisted(ran.offset, index, REFUSED, f"{outcome.code}: {outcome.reason}"))
+        calls = self._said.get(ran.offset)
+        if calls is not None:
+            self._list(calls, failed, append_ms)
+        elif failed:
+            known = self._book.known
+            self._book.put(known._replace(unlisted=tuple(dict.fromkeys((*known.unlisted, *failed)))))
         if ran.offset not in waiting:
             self._said.pop(ran.offset, None)
 
-    def _list(self, offset: int, failed: list[tuple[int, str, str]], append_ms: int) -> None:
-        calls = self._said.get(offset)
-        if calls is None:
-            self._unlisted[offset] = failed
-            return
-        told = [
-            (calls[index], code, f"{calls[index].reaction} called for {calls[index].command}: {reason}")
-            for index, code, reason in failed
-            if index < len(calls)
-        ]
-        self._book.list(told, append_ms)
+    def _list(self, calls: Sequence[Call], failed: Sequence[Unlisted], append_ms: int) -> None:
+        if told := failures(calls, failed):
+            self._book.list(told, append_ms)

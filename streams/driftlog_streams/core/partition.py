@@ -147,6 +147,7 @@ class Partition:
         self.work = PartitionWork(
             self.number, carried=work.carried, due=work.due, group=work.group, answers=work.answers
         )
+        work.kept = False
         for entry in work.dirty.values():
             self.cache.put_back(entry)
         for replica, row in work.bases.items():

@@ -2,7 +2,7 @@
 
 *Taken* is, by the partition of the change, how far its calls were taken: they come in its order, so whatever is not beyond that is a repetition.
 *Waiting* are the records with calls that no batch has answered. *Open* are the calls that failed: one of these, and no other,
-may be sent again by a person, once.
+may be sent again by a person, once. *Unlisted* are those that failed and are not set aside: what they say must be read from the log first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from driftlog_schemas import bounds
 from driftlog_schemas.identity import CLOUD, REACTION_REPLICA
-from driftlog_schemas.messages import Call, ChainRow, Reactions
+from driftlog_schemas.messages import Call, ChainRow, Reactions, Unlisted
 from driftlog_schemas.reacting import calls_bodies
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core.chain import NO_REACTIONS
@@ -31,6 +31,15 @@ def repeated(known: Reactions, calls: Sequence[Call]) -> int:
 def with_taken(known: Reactions, calls: Sequence[Call]) -> Reactions:
     """What is known when these were taken."""
     return known._replace(taken={**known.taken, calls[-1].source: calls[-1].position})
+
+
+def failures(calls: Sequence[Call], failed: Iterable[Unlisted]) -> list[tuple[Call, str, str]]:
+    """Those of the calls of a record that failed, each with code and reason, as they are set aside."""
+    return [
+        (calls[at], code, f"{calls[at].reaction} called for {calls[at].command}: {reason}")
+        for _, at, code, reason in failed
+        if at < len(calls)
+    ]
 
 
 class ReactionBook:

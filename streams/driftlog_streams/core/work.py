@@ -82,6 +82,8 @@ class PartitionWork:
     """Documents published again because somebody else had written over them."""
     answers: int = -1
     """Which answers to somebody else's words leave with it, those before included; the mender counts them."""
+    kept: bool | None = None
+    """Is all of it delivered and in the store, or was it taken back?"""
     on_stored: Callable[[PartitionWork], None] = field(default=lambda work: None)
     group: int = -1
     """Offset of the last op record merged."""
@@ -116,6 +118,7 @@ class PartitionWork:
         """All of it is delivered and in the store."""
         for entry in self.dirty.values():
             entry.landed()
+        self.kept = True
         self.on_stored(self)
 
     @property

@@ -95,6 +95,8 @@ class Reactor:
         for partition, merger in list(self._owner.mergers.items()):
             if not merger.calls.waits or self._under_way(partition, merger):
                 continue
+            if merger.calls.forget_listed():
+                self._owner.changed(partition)
             for offset in merger.calls.missing():
                 calls, append_ms = await self._read(partition, offset)
                 if self._owner.mergers.get(partition) is not merger:

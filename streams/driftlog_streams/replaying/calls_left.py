@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -32,7 +34,7 @@ from driftlog_streams.core.admission import Admitted, admit
 from driftlog_streams.core.chain import NO_REACTIONS
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.emitting import place_of
-from driftlog_streams.core.reaction_book import MAX_OPEN, repeated, with_taken
+from driftlog_streams.core.reaction_book import MAX_OPEN, failures, repeated, with_taken
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
@@ -72,6 +74,7 @@ def calls_left(rules: SpaceRules, logs: Logs, devices: Devices, before: Sequence
         known = NO_REACTIONS if row is None else rules.records.decode_chain_row(row).reactions
         _take_waiting(rules, logs, devices, left, number, ended_at, known)
         _take_failed(rules, logs, left, number, known)
+        _take_unlisted(rules, logs, devices, left, number, known)
     return left
 
 
@@ -124,6 +127,24 @@ def _take_failed(rules: SpaceRules, logs: Logs, left: CallsLeft, number: int, kn
             if short_name(call.id) in known.open:
                 kept[name] = call, aside
     left.failed += {call.id: (call, aside) for call, aside in kept.values()}.values()
+
+
+def _take_unlisted(
+    rules: SpaceRules, logs: Logs, devices: Devices, left: CallsLeft, number: int, known: Reactions
+) -> None:
+    """What failed while the last worker did not know yet what it says, so that it has set nothing aside."""
+    listed = {call.id for call, _ in left.failed}
+    for offset, failed in groupby(known.unlisted, attrgetter("offset")):
+        record = next(_records(logs, rules.topics.ops, number, offset), None)
+        if record is None or record.offset != offset:
+            log.error("a failed call is lost: its record is gone from the op topic", partition=number, offset=offset)
+            continue
+        if not (calls := _calls_of(record, number, rules, devices)):
+            raise RecoveryFailed(f"{rules.topics.ops}[{number}] at {offset} does not say any more what has failed")
+        for call, code, reason in failures(calls, failed):
+            if call.id not in listed:
+                aside = Quarantined(code, reason, number, offset, record.append_ms, REACTION_REPLICA, b"")
+                left.failed.append((call._replace(again=True, position=0), aside))
 
 
 def _records(logs: Logs, topic: str, partition: int, start: int) -> Iterator[ChangelogRecord]:

@@ -29,8 +29,9 @@ def take_over(rules: SpaceRules, logs: Logs, partition: int, rebuilt: PartitionS
         if made is None
         else rules.records.decode_chain_row(made)
     )
-    if row.reactions.open != known.reactions.open:
-        row = replace(row, reactions=row.reactions._replace(open=known.reactions.open))
+    failed = row.reactions._replace(open=known.reactions.open, unlisted=known.reactions.unlisted)
+    if row.reactions != failed:
+        row = replace(row, reactions=failed)
         rebuilt.write((), rebuilt.mark, [(REACTION_REPLICA, rules.records.encode_chain_row(row))])
 
 

@@ -12,8 +12,9 @@ import pytest
 from driftlog_schemas import avro_files, forgetting_codec
 from driftlog_schemas.batch_codec import decode_body, encode_body
 from driftlog_schemas.errors import TooBig
+from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, REACTION_REPLICA
-from driftlog_schemas.messages import Batch, Call, ChainRow, Failed, Forgetting, Ran, Reacting, Reactions
+from driftlog_schemas.messages import Batch, Call, ChainRow, Failed, Forgetting, Ran, Reacting, Reactions, Unlisted
 from driftlog_schemas.reacting import calls_bodies
 from driftlog_schemas.reacting_codec import MAX_ARGUMENTS, MAX_CALLS, MAX_DEPTH
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -80,7 +81,24 @@ def test_calls_are_spread_over_as_few_records_as_they_fit() -> None:
 
 
 def test_a_row_keeps_what_is_known_of_calls() -> None:
-    known = Reactions({0: 5, 7: 9}, ((17, 2), (19, 0)), (b"12345678", b"abcdefgh"))
+    known = Reactions(
+        {0: 5, 7: 9}, ((17, 2), (19, 0)), (b"12345678", b"abcdefgh"), (Unlisted(17, 1, "reaction_refused", "closed"),)
+    )
     row = ChainRow(CLOUD, REACTION_REPLICA, "retail", 0, 0, b"", 1, (), reactions=known)
     codecs = RecordCodecs(FixedIds())
     assert codecs.decode_chain_row(codecs.encode_chain_row(row)) == row
+
+
+def test_rows_of_the_release_before_and_of_this_one_are_read_by_both() -> None:
+    known = Reactions({0: 5}, ((17, 2),), (b"12345678",), (Unlisted(17, 1, "reaction_refused", "closed"),))
+    row = ChainRow(CLOUD, REACTION_REPLICA, "retail", 0, 0, b"", 1, (), reactions=known)
+    text = json.loads(avro_files.text("chain_row"))
+    (field,) = [field for field in text["fields"] if field["name"] == "reactions"]
+    del field["default"]["unlisted"]
+    field["type"]["fields"] = [kept for kept in field["type"]["fields"] if kept["name"] != "unlisted"]
+    ids = FixedIds()
+    before, codecs = FramedCodec(json.dumps(text), ids), RecordCodecs(ids)
+    read = before.decode(codecs.encode_chain_row(row))
+    assert "unlisted" not in read["reactions"] and read["reactions"]["waiting"] == [17]
+    written = codecs.decode_chain_row(before.encode(read))
+    assert written.reactions == known._replace(unlisted=())

@@ -184,6 +184,7 @@ class World:
         merger, partition = self.mergers[number], self.partitions[number]
         if self.under_way[number] > merger.calls.last:
             return
+        merger.calls.forget_listed()
         for offset in merger.calls.missing():
             admission = admit(partition.log[offset], NOW_MS, number, self.rules, self.devices)
             assert isinstance(admission, Admitted)

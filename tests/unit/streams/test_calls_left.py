@@ -155,6 +155,34 @@ def test_what_had_failed_may_be_sent_again_where_the_space_goes_on_once(tmp_path
     assert after.stock() == (12, 2) and len(after.quarantined) == 2
 
 
+def test_what_failed_and_was_not_set_aside_when_the_last_worker_died_is_so_where_the_space_goes_on(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    world.transfer("1", 5)
+    world.step(0)
+    world.fly(0)
+    world.step(1)
+    world.fly(1)
+    reacting.broken.add("arrive")
+    world.react(1)
+    reacting.broken.clear()
+    close(world)
+    world.start()
+    for number in (0, 1):
+        world.step(number, 5)
+        world.fly(number)
+    assert world.row(1).reactions.unlisted and not world.quarantined
+    after, left = move(world, AFTER, tmp_path)
+    assert len(left.failed) == 1
+    (one,) = after.quarantined
+    assert (one.code, "closed: the gate is closed" in one.reason) == ("reaction_refused", True)
+    after.again()
+    after.again()
+    after.settle()
+    assert after.stock() == (5, 1)
+
+
 def test_what_a_person_has_dropped_does_not_come_along(tmp_path: Path) -> None:
     """Of two that one record has set aside, the second."""
     world = World()

@@ -144,6 +144,67 @@ def test_what_the_command_refuses_is_set_aside_and_may_be_sent_again() -> None:
     assert world.stock() == (5, 1)
 
 
+def refused_after_a_take_over() -> World:
+    """The batch that says that a call has failed is merged by a worker which has not read again what was called for."""
+    world = World()
+    world.transfer("1", 5)
+    world.step(0)
+    world.fly(0)
+    world.step(1)
+    world.fly(1)
+    reacting.broken.add("arrive")
+    world.react(1)
+    reacting.broken.clear()
+    world.start()
+    world.step(1)
+    return world
+
+
+def test_what_failed_right_after_a_take_over_outlives_a_second_crash() -> None:
+    world = refused_after_a_take_over()
+    world.fly(1)
+    assert world.partitions[1].committed == 2, "nobody reads that batch again"
+    world.start()
+    world.settle()
+    (one,) = world.quarantined
+    assert "goods_arrive called for arrive: closed: the gate is closed" in one.reason
+    assert world.row(1).reactions.unlisted == ()
+    world.again()
+    world.settle()
+    assert world.stock() == (5, 1)
+
+
+@pytest.mark.parametrize("deliveries", [1, 2])
+def test_a_crash_while_it_is_set_aside_late_loses_nothing(deliveries: int) -> None:
+    """Between what is set aside and the row, and behind the row."""
+    world = refused_after_a_take_over()
+    world.fly(1)
+    world.start()
+    world.react(1)
+    part = world.mergers[1].seal()
+    records = part.outcomes if deliveries == 2 else part.outcomes[::-1][:1]  # topics have no order between them
+    for record in records:
+        world.delivered(record)
+    world.start()
+    world.settle()
+    assert len(world.quarantined) == deliveries
+    world.again()
+    world.again(0)
+    world.settle()
+    assert world.stock() == (5, 1) and world.row(1).reactions.unlisted == ()
+
+
+def test_what_was_to_be_set_aside_and_was_taken_back_is_set_aside_then() -> None:
+    world = refused_after_a_take_over()
+    world.fly(1)
+    world.start()
+    world.react(1)
+    assert world.mergers[1].calls.missing() == []
+    world.mergers[1]._at.take_back()
+    world.settle()
+    assert len(world.quarantined) == 1
+
+
 def test_what_a_guard_refuses_is_told_in_the_row_and_set_aside() -> None:
     world = World()
     world.transfer("1", 2_000_000)
