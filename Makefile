@@ -19,7 +19,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test every-test test-containers quick deeper nightly mutants mistakes lint format faults bench typescript quix docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test every-test test-containers quick deeper deep-tests more-worlds nightly mutants mistakes lint format faults bench typescript quix docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ fetch: $(STAMP) ## Kafka and the schema registry into the cache, for working off
 demo: $(STAMP) ## the retail day on a real broker
 	@$(BIN)/driftlog demo $(ARGS)
 
-test: fetch ## lint, beside every test
+test: fetch ## lint, beside the tests of every law and promise
 	@$(MAKE) --no-print-directory --jobs=2 lint every-test
 
 # Four processes that find no compiled tests each compile all of them: half a minute of computing each.
@@ -54,7 +54,7 @@ $(TESTS): $(STAMP)
 	-@$(PYTEST) --collect-only --quiet >$@ 2>&1
 
 every-test: fetch $(TESTS)
-	$(PYTEST) $(SPREAD) $(AGAIN) $(ARGS)
+	$(PYTEST) $(SPREAD) $(AGAIN) --depth=usual $(ARGS)
 
 test-containers: $(STAMP) ## the tests with a broker on Apache Kafka and on Redpanda in containers; says so where no Docker runs
 	@docker info >/dev/null 2>&1 || { echo "skipped: Docker does not answer; start it, or let \`make test\` run them on the embedded Kafka"; exit 0; }; \
@@ -63,7 +63,12 @@ test-containers: $(STAMP) ## the tests with a broker on Apache Kafka and on Redp
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
 	$(PYTEST) -n 2 --dist loadfile --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
 
-deeper: $(STAMP) ## five minutes of what `make nightly` does: more simulated worlds
+deeper: deep-tests more-worlds ## the deep tests that `make test` leaves out, then five minutes of more simulated worlds
+
+deep-tests: fetch $(TESTS)
+	$(PYTEST) $(SPREAD) $(AGAIN) --depth=deep $(ARGS)
+
+more-worlds: $(STAMP)
 	$(PYTEST) tests/simulation/test_simulation.py tests/simulation/test_forgetting.py --full --minutes=5 $(ARGS)
 
 mistakes: $(STAMP) ## make known mistakes in the rims, one at a time: which test notices? (ten minutes)

@@ -4,7 +4,7 @@
 `--broker=HOST:PORT` uses one that is there. Every test that asks for one of these fixtures carries the mark `broker`.
 
 How deep a run goes is a matter of its options: as they are, a law draws few examples and the same ones each time, and long runs are
-short; `--full` takes their whole length, and `--hypothesis-profile=nightly` draws 10,000 examples.
+short; `--full` takes their whole length, and `--hypothesis-profile=nightly` draws 10,000 examples. `--depth` says which tests are taken (see `depth`).
 
 Several processes (`-n 4 --dist loadfile --no-loadscope-reorder`) take a file after the other, those with servers first, each on a broker of its own:
 they mostly wait. What only computes is niced, so that real processes meet their clocks, and has a process of its own (see `spread`).
@@ -29,6 +29,7 @@ from hypothesis import HealthCheck, settings
 from driftlog.testing.servers import RunningBroker, is_a_choice, running_broker, running_registry
 from driftlog_infra import EmbeddedBroker
 from tests.admin_clients import admin_of
+from tests.depth import ALL, BOTH, CHOICES, USUAL, Depth
 
 if TYPE_CHECKING:
     from tests.spread import ServersApart
@@ -48,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--broker", default="embedded", help="embedded (default), kafka, redpanda, or HOST:PORT")
     group.addoption("--full", action="store_true", help="everything in its whole length (hours)")
     group.addoption(
+        "--depth",
+        default=ALL,
+        choices=CHOICES,
+        help="usual: without the tests marked deep; deep: those alone; all (default)",
+    )
+    group.addoption(
         "--seeds", type=int, help="how many simulated worlds tests/simulation lives through: 40, or 200 with --full"
     )
     group.addoption("--seed", type=int, default=None, help="only the simulated world of this seed")
@@ -60,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("quick", max_examples=10, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
+settings.register_profile("shorter", max_examples=25, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
 settings.register_profile("usual", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
 settings.register_profile("full", max_examples=300, deadline=None, suppress_health_check=_PATIENT)
 settings.register_profile("nightly", max_examples=10_000, deadline=None, suppress_health_check=_PATIENT)
@@ -67,10 +75,12 @@ settings.register_profile("nightly", max_examples=10_000, deadline=None, suppres
 
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile"):
-        settings.load_profile("full" if config.getoption("--full") else "usual")
+        usual = "shorter" if config.getoption("--depth") == USUAL else "usual"
+        settings.load_profile("full" if config.getoption("--full") else usual)
     chosen = config.getoption("--broker")
     if not is_a_choice(chosen):
         raise pytest.UsageError(f"--broker={chosen}: expected embedded, kafka, redpanda, or HOST:PORT")
+    config.pluginmanager.register(Depth(config.getoption("--depth")), "driftlog-depth")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -106,9 +116,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _draw_no_more_than_the_profile(item: pytest.Item) -> None:
-    """A number of examples that a test names itself is meant for the deep runs."""
+    """A number of examples that a test names itself is meant for the deep runs. Whatever draws examples draws more of them there."""
     test = getattr(item, "obj", None)
     if getattr(test, "is_hypothesis_test", False) and inspect.isfunction(test):
+        item.add_marker(BOTH)
         own = (
             test._hypothesis_internal_use_settings
         )  # a test is decorated with settings once: there is no public way to give it others
@@ -137,6 +148,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def full(request: pytest.FixtureRequest) -> bool:
     """Is this run to be as deep as can be?"""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def deep(request: pytest.FixtureRequest) -> bool:
+    """Is a test marked `deepens` to be as long as in `make deeper`? It is, unless this is `make test`."""
+    return bool(request.config.getoption("--depth") != USUAL)
 
 
 @pytest.fixture(scope="session")

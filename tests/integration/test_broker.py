@@ -106,7 +106,7 @@ def test_registry_refuses_a_schema_that_breaks_readers(registry_url: str, fresh_
     assert refused.value.http_status_code == 409
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", [pytest.param("stop", marks=pytest.mark.deep), "kill"])
 def test_what_was_acknowledged_is_there_after_a_restart(restartable_broker: EmbeddedBroker, end: str) -> None:
     create(restartable_broker.bootstrap, "kept")
     produce(restartable_broker.bootstrap, "kept", b"before")
@@ -145,6 +145,7 @@ def test_up_status_down(folder: Path) -> None:
     assert cli("down", "--data", str(folder)).stdout == "not running\n"
 
 
+@pytest.mark.deep
 def test_a_node_of_three_that_died_comes_back_into_its_cluster(folder: Path) -> None:
     up = ("up", "--data", str(folder), "--no-registry", "--json")
     assert cli(*up, "--nodes", "2").returncode == 2
@@ -171,6 +172,7 @@ def test_a_node_of_three_that_died_comes_back_into_its_cluster(folder: Path) -> 
     assert len(json.loads(cli("down", "--data", str(folder), "--json").stdout)["stopped"]) == 3
 
 
+@pytest.mark.deep
 def test_a_crashed_server_leaves_nothing_in_the_way(folder: Path) -> None:
     first = json.loads(cli("up", "--data", str(folder), "--port", "0", "--no-registry", "--json").stdout)
     os.kill(first["broker"]["pid"], signal.SIGKILL)
@@ -259,7 +261,7 @@ def test_two_brokers_on_one_folder(tmp_path: Path) -> None:
         assert first.answers()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.deep)])
 def test_ephemeral_ends_with_a_signal(number: signal.Signals) -> None:
     with start_ephemeral() as program:
         started = json.loads(program.stdout.readline() if program.stdout else "")
@@ -305,7 +307,14 @@ def test_start_in_a_thread_outlives_the_thread(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.deep),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.deep),
+        signal.SIGKILL,
+    ],
+)
 def test_interrupted_start_leaves_nothing_running(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "driftlog_infra.cli", "up", "--data", str(folder), "--port", "0", "--no-registry"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as program:

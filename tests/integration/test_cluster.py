@@ -90,6 +90,7 @@ def test_topics_apply_keeps_as_many_copies_as_the_cluster_allows(
         assert (made.replication, made.settings[topics.MIN_INSYNC]) == (SIZE, "2"), made
 
 
+@pytest.mark.deep
 def test_nodes_that_are_killed_under_load_lose_nothing_and_stop_nobody(
     cluster: list[EmbeddedBroker], bootstrap: str, load_run: Callable[..., LoadRun], full: bool
 ) -> None:

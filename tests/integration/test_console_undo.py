@@ -151,6 +151,7 @@ def test_what_is_held_is_sent_at_a_stop_and_said_to_be_unsent_after_a_kill(on_br
     assert found.good, found
 
 
+@pytest.mark.deep
 def test_on_a_full_disk_nothing_is_held_and_what_was_is_decided_or_said_to_be_unsent(
     on_broker: Callable[..., LoadRun], small_disk: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.deep
 def test_a_demo_that_is_ended_leaves_nothing(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     with (tmp_path / "out").open("wb") as out:
         demo = Demo(folder, out)

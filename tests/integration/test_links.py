@@ -118,7 +118,7 @@ def test_a_link_that_flaps_is_used_and_not_stormed(on_broker: Callable[..., Load
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("moment", [Moment.BEFORE_ITS_ACK, pytest.param(Moment.IN_THE_MIDDLE, marks=pytest.mark.deep)])
 def test_a_link_cut_on_a_batchs_way_makes_nothing_twice(
     on_broker: Callable[..., LoadRun], full: bool, moment: Moment
 ) -> None:

@@ -121,6 +121,7 @@ def test_an_older_copy_is_restored(on_broker: Callable[..., LoadRun]) -> None:
         await_total(run, 11_111, edge)
 
 
+@pytest.mark.deep
 def test_a_copy_on_a_second_machine_runs_beside_the_first(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
     with run.worker("only"), run.edge(0, PLACE) as one:
@@ -142,6 +143,7 @@ def test_a_copy_on_a_second_machine_runs_beside_the_first(on_broker: Callable[..
             assert [len(edge.status()["lives"]) for edge in (one, other)] == [2, 2], "the shared life is over for both"
 
 
+@pytest.mark.deep
 def test_two_copies_with_hundreds_of_unsent_commands_run_at_once(on_broker: Callable[..., LoadRun]) -> None:
     """Each of 300 items got four commands offline, worth 1, 10, 100 and 1000; both copies hold all of them unsent, in more than two
     batches, and a third has spoken in their name: so both take all of them along, at the same time."""
@@ -189,6 +191,7 @@ def test_one_identity_file_is_given_to_two_agents(on_broker: Callable[..., LoadR
         assert [len(edge.status()["lives"]) for edge in (one, other)] == [1, 1]
 
 
+@pytest.mark.deep
 def test_a_batch_of_the_old_life_arrives_late_by_another_road(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
     with run.worker("only"), run.edge(0, PLACE) as one:

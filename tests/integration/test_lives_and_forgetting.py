@@ -105,7 +105,7 @@ def purged_meanwhile(run: LoadRun, *documents: DocumentId, for_ms: int = 0) -> N
     remembers(run, topics.RETENTION_MS)
 
 
-@pytest.mark.parametrize("copies", [1, 2], ids=["one folder", "a copy beside it"])
+@pytest.mark.parametrize("copies", [1, pytest.param(2, marks=pytest.mark.deep)], ids=["one folder", "a copy beside it"])
 def test_a_purge_lies_between_what_was_answered_and_the_way_back(run: LoadRun, copies: int) -> None:
     with run.edge(0, PLACE) as edge:
         for item in ("lost", "kept"):
@@ -153,6 +153,7 @@ def test_a_purge_lies_between_what_was_answered_and_the_way_back(run: LoadRun, c
                 one.close()
 
 
+@pytest.mark.deep
 def test_a_device_that_was_away_for_ninety_days_meets_what_was_deleted_purged_made_again_and_declared_anew(
     forgetting: LoadRun,
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_new_device_writes_before_its_first_contact_with_a_partition_that_forg
         assert {back._json("GET", f"/v1/commands/{key}")["status"] for key in ("new", "kept")} == {"merged"}
 
 
+@pytest.mark.deep
 def test_an_old_copy_of_a_folder_comes_back_when_the_chain_row_of_its_life_is_gone(run: LoadRun) -> None:
     """Its name begins no chain again. What both copies held is counted as it was, and a person is asked, also where that is more than is sent at once,
     so that some of it runs again for a refusal; what only this one has comes along.

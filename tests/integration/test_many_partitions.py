@@ -35,6 +35,7 @@ def test_one_worker_with_256_partitions(restartable_broker: EmbeddedBroker, load
     assert found.good, found
 
 
+@pytest.mark.deep
 def test_three_hosts_with_256_partitions(
     restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun], full: bool
 ) -> None:

@@ -163,6 +163,7 @@ def nobody_minds(run: LoadRun, broker: EmbeddedBroker, seconds: float, lives: in
     shop.judge()
 
 
+@pytest.mark.deep
 def test_the_broker_is_away_for_a_while(
     restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun], full: bool
 ) -> None:
@@ -170,6 +171,7 @@ def test_the_broker_is_away_for_a_while(
     nobody_minds(run, restartable_broker, FULL_SECONDS if full else OUTAGE_SECONDS)
 
 
+@pytest.mark.deep
 def test_the_broker_is_away_for_a_quarter_of_an_hour_as_time_outs_tell_it(
     restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun], full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

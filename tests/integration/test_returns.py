@@ -85,7 +85,7 @@ def returned(edge: EdgeProcess, wanted: Mapping[str, int]) -> None:
     until(lambda: edge.status()["read_again"] == {}, "nothing is read again", 90, edge.tail)
 
 
-@pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
+@pytest.mark.parametrize("longer", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["shorter", "longer"])
 def test_a_state_topic_is_made_anew_under_a_running_agent(on_broker: Callable[..., LoadRun], longer: bool) -> None:
     run = on_broker()
     with run.edge(0, PLACE) as edge:

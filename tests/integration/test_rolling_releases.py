@@ -28,7 +28,7 @@ from tests.load.till import ITEMS, NAMED, NAMELESS, PLACE, TAGGED, Said, Till
 from tests.load.waiting import until
 from tests.load.workers import WorkerProcess
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.deep]
 
 OLD, NEW = "tests.load.app:app", "tests.load.next_release:app"
 PATIENCE = 500.0

@@ -31,7 +31,9 @@ def salvaged(edge: EdgeProcess) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("damage", [missing(manifest), flipped(write_ahead_log, 0.9)])
+@pytest.mark.parametrize(
+    "damage", [missing(manifest), pytest.param(flipped(write_ahead_log, 0.9), marks=pytest.mark.deep)]
+)
 def test_what_was_merged_sent_and_unsent_each_counts_once(on_broker: Callable[..., LoadRun], damage: Damage) -> None:
     run = on_broker()
     edge = run.edge(0, PLACE)

@@ -106,7 +106,7 @@ def shell_of(tmp_path: Path, registry_url: str, ways: Ways) -> Callable[..., She
     return make
 
 
-@pytest.mark.parametrize("way", ["scram-sha-256", "scram-sha-512", "certificate"])
+@pytest.mark.parametrize("way", ["scram-sha-256", pytest.param("scram-sha-512", marks=pytest.mark.deep), "certificate"])
 def test_a_write_goes_round(shell_of: Callable[..., Shell], fresh_name: Callable[[str], str], way: str) -> None:
     shell = shell_of(way)
     app, device = shell.declare(fresh_name("ways").replace("-", "_")), fresh_name("store")
@@ -136,7 +136,9 @@ def test_a_write_goes_round(shell_of: Callable[..., Shell], fresh_name: Callable
     assert PASSWORD not in logs()
 
 
-@pytest.mark.parametrize("way", ["scram-sha-256", "scram-sha-512", "no certificate"])
+@pytest.mark.parametrize(
+    "way", ["scram-sha-256", pytest.param("scram-sha-512", marks=pytest.mark.deep), "no certificate"]
+)
 def test_who_cannot_show_the_secret_is_told_in_one_line(
     shell_of: Callable[..., Shell], tmp_path: Path, way: str
 ) -> None:

@@ -11,12 +11,13 @@ from tests.simulation.conftest import Live, Seeds
 from tests.simulation.moving import PLANTED, lived, missing
 from tests.simulation.variant import Variant
 
-WORLDS, FULL = 10, 60
+FEW, WORLDS, FULL = 4, 10, 60
 
 
 @pytest.mark.slow
-def test_every_world_whose_space_moves_is_lawful(seeds: Seeds, live: Live) -> None:
-    worlds = seeds(WORLDS, FULL)
+@pytest.mark.deepens
+def test_every_world_whose_space_moves_is_lawful(seeds: Seeds, live: Live, deep: bool) -> None:
+    worlds = seeds(WORLDS if deep else FEW, FULL)
     wrong, met = live(lived, worlds)
     assert wrong == {}
     if len(worlds) >= WORLDS:

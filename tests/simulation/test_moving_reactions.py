@@ -8,12 +8,13 @@ from tests.simulation.conftest import Live, Seeds
 from tests.simulation.moving_reactions import PLANTED, lived, missing
 from tests.simulation.variant import Variant
 
-WORLDS, FULL = 16, 40
+FEW, WORLDS, FULL = 4, 16, 40
 
 
 @pytest.mark.slow
-def test_in_every_world_each_reaction_has_its_effect_once(seeds: Seeds, live: Live) -> None:
-    worlds = seeds(WORLDS, FULL)
+@pytest.mark.deepens
+def test_in_every_world_each_reaction_has_its_effect_once(seeds: Seeds, live: Live, deep: bool) -> None:
+    worlds = seeds(WORLDS if deep else FEW, FULL)
     wrong, met = live(lived, worlds)
     assert wrong == {}
     if len(worlds) >= WORLDS:

@@ -14,7 +14,7 @@ from tests.load.waiting import Group, until
 
 __all__ = ["run", "shell"]
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.deep]
 
 MAKING = "driftlog_streams.replaying.new_generation"
 BEFORE_IT_IS_IN_FORCE = (

@@ -18,7 +18,7 @@ from tests.load.workers import WorkerProcess
 
 __all__ = ["run", "shell"]
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.deep]
 
 
 class Way:

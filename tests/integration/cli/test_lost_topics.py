@@ -95,6 +95,7 @@ CUT_OFF = (
 """After it has looked, after the commits, after one of two partitions is filled, and after both are."""
 
 
+@pytest.mark.deep
 def test_what_was_cut_off_at_any_step_is_gone_on_with_and_no_worker_goes_on_before_it_is_done(
     on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell]
 ) -> None:

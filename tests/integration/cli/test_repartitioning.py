@@ -114,6 +114,7 @@ def findings(shell: Shell) -> list[dict[str, str]]:
     return list(json.loads(shell.run("doctor", *APP, "--json").out))
 
 
+@pytest.mark.deep
 def test_another_partition_count_under_load(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
     admin = TopicsAdmin(run.bootstrap)
     only = run.worker("only", workers=2)

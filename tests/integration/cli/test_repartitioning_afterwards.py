@@ -18,7 +18,7 @@ from tests.load.waiting import until
 
 __all__ = ["run", "shell"]
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.deep]
 
 PLACE, ITEM = "hall", "clock"
 

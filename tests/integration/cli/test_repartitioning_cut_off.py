@@ -24,7 +24,7 @@ from tests.load.waiting import Group, until
 
 __all__ = ["run", "shell"]
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.deep]
 
 STEPS = "driftlog_streams.replaying.repartitioning"
 REGISTRY = "driftlog_streams.registry.enrolment:Enrolment"

@@ -19,7 +19,7 @@ from driftlog_streams.registry.operator_folder import OperatorFolder
 from tests.integration.cli.shell import Shell
 from tests.integration.test_reactions import SKUS, STORES, arrived, cluster
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.deep]
 
 AFTER = 3
 STOCK = 100_000

@@ -62,6 +62,7 @@ def test_of_two_operators_the_one_that_has_begun_last_says_where_a_space_goes_on
             one.require_announced(space, first)
 
 
+@pytest.mark.deep
 def test_of_two_that_run_it_at_once_one_comes_to_its_end(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
     """Two operators, each with a number of his own. What is in force is whole, by the number of one of them."""
     admin, space, counts = TopicsAdmin(run.bootstrap), run.space.name, (5, 7)

@@ -227,6 +227,7 @@ def test_a_writer_that_was_taken_for_dead_moves_nothing(
     assert other.claim([]) == {} and frozen.claim([1])[1].offset == 0, "nothing of a write that is refused is there"
 
 
+@pytest.mark.deep
 def test_what_is_read_again_to_fill_a_column_takes_nothing_back(
     sinks: Callable[[], PostgresSink], make_wider: Callable[[], PostgresSink], postgres: EmbeddedPostgres
 ) -> None:
@@ -329,6 +330,7 @@ def test_a_topic_that_was_made_anew_is_said_and_a_rebuild_heals_it(
     assert project(shop, postgres).records == 0
 
 
+@pytest.mark.deep
 def test_a_topic_that_is_made_anew_meanwhile_stops_it(
     make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
 ) -> None:

@@ -71,6 +71,7 @@ def test_an_added_field_is_filled_also_where_it_was_written_before(
     assert column(postgres, shop, "shelf") == {"tea": "top", "milk": "cellar"}
 
 
+@pytest.mark.deep
 def test_a_filling_that_is_killed_goes_on(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> None:
     shop = make_shop()
     articles = [stock(f"article-{n}", f"s{n % 7}") for n in range(300)]
@@ -91,6 +92,7 @@ def test_a_filling_that_is_killed_goes_on(make_shop: Callable[..., Shop], postgr
     assert shelves == {one.id: "top" if n % 2 == 0 else "floor" for n, one in enumerate(articles)}
 
 
+@pytest.mark.deep
 def test_a_field_that_is_gone_keeps_its_column_and_comes_back_whole(
     make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
 ) -> None:
@@ -157,6 +159,7 @@ def test_another_type_is_refused_until_a_rebuild(make_shop: Callable[..., Shop],
     assert column(postgres, shop, "size") == {"tea": 3.0}
 
 
+@pytest.mark.deep
 def test_a_field_that_may_be_nothing_now_needs_no_rebuild(
     make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
 ) -> None:
