@@ -30,7 +30,7 @@ CUTS = 2, 100
 """Of the power of an agent without a network, and at full depth."""
 
 
-@pytest.mark.parametrize("fault", ["kill", "power"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("power", marks=pytest.mark.deep)])
 def test_struck_while_many_call(on_broker: Callable[..., LoadRun], full: bool, fault: str) -> None:
     run = on_broker()
     chance = random.Random(3)
