@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import SecretStr
 from typer.core import TyperGroup
 
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import Bootstrap, Registry, fail, told
+from driftlog.cli.terminal import Bootstrap, Config, Registry, fail, told
+from driftlog_schemas.connection import registry_at
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.settings import ConnectionSettings
@@ -48,6 +50,7 @@ _SETTINGS = {
     "scopes": "what it holds a copy of",
     "bootstrap": "a Kafka broker; TLS and users in a table [kafka]",
     "registry": "the schema registry",
+    "registry.url": "the schema registry",
     "http_port": "the API, on loopback",
 }
 _KEY_LINE = '# encryption_key_file = "edge.key"  # wraps the folder\'s data key; made by `driftlog edge key new`'
@@ -98,24 +101,28 @@ def init(
     ] = None,
     bootstrap: Bootstrap = None,
     registry: Registry = None,
+    config: Config = None,
     http_port: Annotated[int, typer.Option(help="Port of the API on loopback.")] = 7420,
 ) -> None:
-    """Write the settings of an agent. Example: driftlog edge init --identity store-1.json --scope s1"""
+    """Write the settings of an agent. Example: driftlog edge init --identity store-1.json --scope s1
+
+    What a --config file says of kafka, registry and trust is written down too, but for passwords: those stay where they are.
+    """
     if not identity.exists():
         fail(f"there is no identity file {identity}", "make one: driftlog devices enrol NAME --out FILE")
-    cluster = ConnectionSettings.load(bootstrap=bootstrap, registry=registry)
+    cluster = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     settings = {
         "data_dir": str(data_dir or identity.with_suffix(".replica")),
         "identity": str(identity),
         "scopes": scope,
         "bootstrap": cluster.kafka.bootstrap,
-        "registry": cluster.registry.url,
+        "registry" if cluster.registry == registry_at(cluster.registry.url) else "registry.url": cluster.registry.url,
         "http_port": http_port,
     }
     lines = [
         f"{name} = {jsonlib.dumps(value, ensure_ascii=False)}  # {_SETTINGS[name]}" for name, value in settings.items()
     ]
-    lines.append(_KEY_LINE)
+    lines += [_KEY_LINE, *_besides_addresses(cluster)]
     try:
         with out_file.open("x") as file:
             file.write("\n".join(lines) + "\n")
@@ -124,3 +131,19 @@ def init(
     except OSError as error:
         fail(f"{out_file} cannot be written: {error.strerror}", "give another with --out")
     typer.echo(f"{out_file} is written; run it: driftlog edge run --app MODULE:APP --config {out_file}")
+
+
+def _besides_addresses(cluster: ConnectionSettings) -> list[str]:
+    """What is said of them besides, as lines of TOML. A password is not copied: others may read the file that is written."""
+    lines: list[str] = []
+    for name, table in (("kafka", cluster.kafka), ("registry", cluster.registry), ("trust", cluster.trust)):
+        told = table.model_dump(exclude_defaults=True, exclude_none=True, exclude={"bootstrap", "url"})
+        lines += [_line(name, key, value) for key, value in told.items()]
+    return lines
+
+
+def _line(table: str, key: str, value: object) -> str:
+    if isinstance(value, SecretStr):
+        variable = f"DRIFTLOG_{table}__{key}".upper()
+        return f"# {table}.{key} is not written down here: name its file as {table}.{key}_file, or set {variable}"
+    return f"{table}.{key} = {jsonlib.dumps(str(value), ensure_ascii=False)}"

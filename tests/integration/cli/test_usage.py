@@ -111,3 +111,37 @@ def test_the_settings_of_an_agent_have_the_addresses_that_the_environment_has(al
     assert (made["bootstrap"], made["registry"]) == ("127.0.0.1:1", "http://127.0.0.1:1")
     alone.run(*words, "--out", "other.toml", "--bootstrap", "kafka:9092").assert_done()
     assert tomllib.loads((alone.folder / "other.toml").read_text())["bootstrap"] == "kafka:9092"
+
+
+def test_the_settings_of_an_agent_have_how_a_secured_broker_lets_in_but_no_password(alone: Shell) -> None:
+    (alone.folder / "store-1.json").write_text("{}")
+    (alone.folder / "ca.pem").write_text("")
+    (alone.folder / "shared.toml").write_text(
+        '[kafka]\nsecurity_protocol = "sasl_ssl"\nsasl_mechanism = "PLAIN"\nsasl_username = "till"\nsasl_password = "hidden"\nca_file = "ca.pem"\n'
+        '[registry]\nurl = "https://registry:8081"\nca_file = "ca.pem"\n'
+        '[trust]\nroot = "HRa2ZijH43rtgAK/YSFRuFRBLmugQRpp5ljaVLjNpf8="\n'
+    )
+    alone.run(
+        "edge",
+        "init",
+        "--identity",
+        "store-1.json",
+        "--scope",
+        "s1",
+        "--config",
+        "shared.toml",
+        "--registry",
+        "https://registry:8081",
+    ).assert_done()
+    written = (alone.folder / "edge.toml").read_text()
+    made = tomllib.loads(written)
+    assert made["kafka"] == {
+        "security_protocol": "sasl_ssl",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": "till",
+        "ca_file": "ca.pem",
+    }
+    assert made["registry"] == {"url": "https://registry:8081", "ca_file": "ca.pem"}
+    assert made["trust"] == {"root": "HRa2ZijH43rtgAK/YSFRuFRBLmugQRpp5ljaVLjNpf8="}
+    assert "hidden" not in written
+    assert "DRIFTLOG_KAFKA__SASL_PASSWORD" in written
