@@ -6,6 +6,8 @@ look at, what it was declared as: the field's type and the type of its values, i
 may come, go and come back, but never as something else: what was written as the one would be read as the other, in old rows and in states
 that carry a removed field along.
 
+A row begins with the two fields that name its document, scope and id. Those may not change either: the names of documents stay, and would be shown in other fields.
+
 What of a declaration may change within limits, an order that takes in a new value, a bound that moves outwards, stands beside the words as its
 `terms` (see `evolution`).
 """
@@ -27,6 +29,8 @@ class Declared(NamedTuple):
 
     words: str
     terms: Terms
+    named_by: tuple[str, ...] = ()
+    """Of a record: its scope and its id."""
 
 
 def declared(text: str) -> Mapping[str, Declared]:
@@ -38,7 +42,12 @@ def declared(text: str) -> Mapping[str, Declared]:
     if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
         return {}
     places = [schema, *(one for one in schema["fields"] if isinstance(one, dict))]
-    return {str(one.get("name")): _read(one) for one in places if isinstance(one.get(PROPERTY), str)}
+    found = {str(one.get("name")): _read(one) for one in places if isinstance(one.get(PROPERTY), str)}
+    row = str(schema.get("name"))
+    if row in found:
+        names = [str(one.get("name")) for one in schema["fields"][:2] if isinstance(one, dict)]
+        found[row] = found[row]._replace(named_by=tuple(names))
+    return found
 
 
 def _read(place: Mapping[str, Any]) -> Declared:
@@ -53,6 +62,9 @@ def changes(text: str, earlier: Iterable[str]) -> list[str]:
     for one in map(declared, earlier):
         for name in now.keys() & one.keys():
             words.setdefault(name, one[name].words)
+            if one[name].named_by != now[name].named_by:
+                names = [", ".join(each[name].named_by) for each in (one, now)]
+                found.setdefault(name, f"{name} had {names[0]} as its scope and id and now has {names[1]}")
             for what in broken(now[name].terms, one[name].terms) if one[name].words == now[name].words else ():
                 found.setdefault(name, f"{name} {what}")
     for name, before in words.items():

@@ -37,7 +37,7 @@ def schema(fields: dict[str, Any], **options: Any) -> str:
     hints = {"store": str, "sku": str, **{name: hint for name, (hint, _) in fields.items()}}
     members = {name: default for name, (_, default) in fields.items() if default is not None}
     made = type("Stock", (Document,), {"__annotations__": hints, "__module__": __name__, **members})
-    space.collection(scope="store", id="sku", **options)(made)
+    space.collection(**{"scope": "store", "id": "sku", **options})(made)
     return state_schema(app.contract.collection("Stock"))
 
 
@@ -85,6 +85,13 @@ def test_a_field_may_come_and_go_but_not_come_back_as_another() -> None:
     assert changes(without, [first]) == []
     assert changes(first, [without, first]) == []
     assert len(changes(price(Register[Decimal], Decimal("0")), [without, first])) == 1
+
+
+def test_a_document_stays_named_by_the_same_fields() -> None:
+    before = schema({"on_hand": (Counter, None)})
+    turned = schema({"on_hand": (Counter, None)}, scope="sku", id="store")
+    assert changes(turned, [before]) == ["Stock had store, sku as its scope and id and now has sku, store"]
+    assert changes(before, [before]) == []
 
 
 def test_what_values_are_allowed_is_no_change_of_meaning() -> None:
