@@ -112,7 +112,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     root = given_root(config.trust.root) or Identity.load(config.identity).root
     spaces = {name: space.partitions for name, space in agent.present.spaces.items()}
-    ids = CachedRegistry(config.registry, config.data_dir.with_name(f"{config.data_dir.name}.schemas"))
+    ids = CachedRegistry(config.registry, config.data_dir.with_name(f"{config.data_dir.name}.schemas"), lasting=True)
     fleet = FleetView(config.kafka, ids, spaces, root, changed)
     people, deciding = People(config.data_dir), Deciding(agent)
     memory = GroupMemory(config.data_dir)

@@ -129,7 +129,9 @@ def assemble(
     check_rhythms(config, {name for space in contract.spaces.values() for name in space.collections})
     identity = Identity.load(config.identity)
     if ids is None:
-        ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
+        ids = CachedRegistry(
+            config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"), lasting=True
+        )
     store = _store(config, wrapping)
     try:
         return _assembled(contract, config, route, ids, clock, progress, durable, wiped, follow, identity, store)

@@ -45,7 +45,7 @@ def declared(text: str) -> Mapping[str, Declared]:
     found = {str(one.get("name")): _read(one) for one in places if isinstance(one.get(PROPERTY), str)}
     row = str(schema.get("name"))
     if row in found:
-        names = [str(one.get("name")) for one in schema["fields"][:2] if isinstance(one, dict)]
+        names = (str(one.get("name")) for one in schema["fields"][:2] if isinstance(one, dict) and PROPERTY not in one)
         found[row] = found[row]._replace(named_by=tuple(names))
     return found
 

@@ -5,6 +5,7 @@ ContractError
 ├── TooBig               a batch or record over its limit, refused before it is sent
 ├── UnknownSchema        the schema is neither cached nor registered
 ├── RegistryUnreachable  the registry is needed (nothing cached) and does not answer
+│   └── RegistryMadeAnew what answers no longer knows what it has said
 ├── Incompatible         the registry refuses a schema
 ├── TopicProblem         a topic is missing or not as it must be
 ├── BrokerUnreachable    no broker answers
@@ -38,6 +39,10 @@ class UnknownSchema(ContractError):
 
 class RegistryUnreachable(ContractError):
     """Needed and not there."""
+
+
+class RegistryMadeAnew(RegistryUnreachable):
+    """It knows other schemas by the ids that stand in records: no better than one that is away."""
 
 
 class Incompatible(ContractError):

@@ -7,6 +7,10 @@ forgotten laptop must not decide what the cloud's schemas are.
 A registering process offers each of its schemas once even if it remembers the id: so a registry that was set up anew (a
 developer's, a restored one) is filled again instead of being believed from memory. If it is not there, memory will do.
 
+Ids stand in records, so what a `lasting` memory has (a worker's, an agent's) is held against the registry before that is believed anything. One that was made
+anew is filled with all of it, in the order of the ids, and has to give each the id that it had. Else it counts as one that is away: memory will do, and nobody
+writes ids that others would read as something else.
+
 A registry that is down is asked again after a few seconds only, and an id that it does not know after a minute only: ids
 stand in records that anybody may have written, and noise must not become a request per record. Noise can name another id each time,
 so there is a bound on how many unknown ones are asked for in a minute; beyond it an id counts as unknown unasked, and whoever
@@ -27,7 +31,7 @@ import structlog
 from driftlog_schemas import declarations
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.connection import RegistrySettings, registry_at
-from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
+from driftlog_schemas.errors import Incompatible, RegistryMadeAnew, RegistryUnreachable, UnknownSchema
 from driftlog_schemas.schema_cache import SchemaCache
 
 if TYPE_CHECKING:
@@ -45,6 +49,12 @@ MAX_UNKNOWN = 100
 """How many unknown ids are asked for in that time."""
 MAX_HISTORY = 200
 """Versions of a schema that a new one is compared with."""
+OURS = "driftlog."
+"""What the names of our schemas begin with; a stranger's may come and go."""
+BRING_BACK = (
+    "bring its records back from a backup, or empty it and start first the worker whose folder has them all "
+    "(docs/lost_topics.md); where it is to be another one, give it another address"
+)
 REMEDY = "a value would be read as something else: give it a new name, and move what is there by a command"
 
 
@@ -87,11 +97,16 @@ class FixedIds:
 class CachedRegistry:
     """A Confluent-compatible registry behind a disk cache."""
 
-    def __init__(self, where: RegistrySettings | str, cache: Path, *, register: bool = False) -> None:
+    def __init__(
+        self, where: RegistrySettings | str, cache: Path, *, register: bool = False, lasting: bool = False
+    ) -> None:
+        """`lasting`: what is in the cache stands in records that its owner has written or read."""
         self._where = registry_at(where)
         self._shown = self._where.url
         self._cache = SchemaCache(cache, self._where.url)
         self._register = register
+        self._held_against = not lasting
+        self._lasting = lasting
         self._ids: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self._offered: set[str] = set()
@@ -150,6 +165,7 @@ class CachedRegistry:
         if changed := self.changes(text):
             raise Incompatible(f"{subject}: {'; '.join(changed)}", REMEDY)
         schema_id = self._ask(lambda client: client.register(subject, text))
+        self._require_same(text, self._ids.get(text, schema_id), schema_id)
         self._offered.add(text)
         self._keep(schema_id, text)
         return schema_id
@@ -188,10 +204,43 @@ class CachedRegistry:
 
             self._client = RegistryClient(self._where, TIMEOUT_SECONDS)
         try:
+            if not self._held_against:
+                self._hold_against(self._client)
             return question(self._client)
         except RegistryUnreachable as error:
             self._failure, self._quiet_until = error, time.monotonic() + QUIET_SECONDS
+            self._held_against = not self._lasting  # when it is back it may be another one
             raise
+
+    def _hold_against(self, client: RegistryClient) -> None:
+        """Does it know what it has said last? If it knows nothing at all, fill it again. Raises `RegistryMadeAnew`, `RegistryUnreachable`."""
+        ours = {schema_id: text for schema_id, text in self._texts.items() if _named(text).startswith(OURS)}
+        if ours and not self._knows(client, max(ours)):
+            if not self._register:
+                raise self._made_anew(self._texts[max(ours)], max(ours), "knows no such id")
+            self._knows(client, min(ours))
+            for schema_id, text in sorted(ours.items()):
+                self._require_same(text, schema_id, client.register(full_name(text), text))
+            log.warning("schema.registry.filled.again", schemas=len(ours), registry=self._shown)
+        self._held_against = True
+
+    def _knows(self, client: RegistryClient, schema_id: int) -> bool:
+        """Does it know an id of ours? Raises `RegistryMadeAnew` where that is something else there."""
+        try:
+            found = _named(client.schema(schema_id))
+        except UnknownSchema:
+            return False
+        if found != full_name(self._texts[schema_id]):
+            raise self._made_anew(self._texts[schema_id], schema_id, f"has {found or 'no record'} there")
+        return True
+
+    def _require_same(self, text: str, known: int, told: int) -> None:
+        if self._lasting and known != told:
+            raise self._made_anew(text, known, f"gives it the id {told}")
+
+    def _made_anew(self, text: str, known: int, but: str) -> RegistryMadeAnew:
+        fact = f"schema registry {self._shown} was made anew, or is another one: {full_name(text)} was its schema {known}, and it {but}"
+        return RegistryMadeAnew(fact, BRING_BACK)
 
     def _keep(self, schema_id: int, text: str) -> None:
         if self._texts.get(schema_id) == text and self._ids.get(text) == schema_id:
@@ -199,3 +248,11 @@ class CachedRegistry:
         self._ids[text] = schema_id
         self._texts[schema_id] = text
         self._cache.keep(schema_id, text)
+
+
+def _named(text: str) -> str:
+    """The name of a record's schema; empty for what is none."""
+    try:
+        return full_name(text)
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -77,7 +77,7 @@ def check_schemas(spaces: list[SpaceContract], settings: WorkerSettings) -> None
 
     end = time.monotonic() + settings.wait
     while True:
-        ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
+        ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True, lasting=True)
         try:
             for space in spaces:
                 SpaceRules(space, ids).register()
@@ -99,7 +99,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     contract = load_contract(settings.app)
     (chosen,) = chosen_spaces(contract, (space,))
     check_topics([chosen], settings.kafka, settings.wait)
-    ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
+    ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True, lasting=True)
     cloud = cloud_identity(settings.cloud_identity, reacting=bool(chosen.reactions))
     devices = known_devices(settings, RecordCodecs(ids))
     if cloud is not None and chosen.reactions:

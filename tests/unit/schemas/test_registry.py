@@ -11,7 +11,7 @@ import pytest
 
 from driftlog_schemas import registry as module
 from driftlog_schemas.connection import RegistrySettings
-from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
+from driftlog_schemas.errors import Incompatible, RegistryMadeAnew, RegistryUnreachable, UnknownSchema
 from driftlog_schemas.registry import CachedRegistry
 from tests.unit.schemas.odd_registry import Answer, OddRegistry, data, refusal
 
@@ -100,6 +100,96 @@ def test_a_registry_set_up_anew_is_filled_again(server: OddRegistry, connect: Ca
     server.answer = lambda *_: data({"id": 99})
     assert connect(register=True).id_of(TEXT) == 99
     assert connect().id_of(TEXT) == 99
+
+
+PATIENT = json.dumps({"type": "record", "name": "Patient", "namespace": "driftlog.test", "fields": []})
+BED = json.dumps({"type": "record", "name": "Bed", "namespace": "driftlog.test", "fields": []})
+
+
+class Counting:
+    """A registry that gives ids in the order of asking."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, method: str, path: str, body: str) -> Answer:
+        if path.startswith("/schemas/ids/"):
+            wanted = int(path.rpartition("/")[2])
+            known = wanted <= len(self.texts)
+            return data({"schema": self.texts[wanted - 1]}) if known else refusal(404, 40403, "Schema not found")
+        text = json.loads(body)["schema"]
+        if text not in self.texts and path.endswith("/versions"):
+            self.texts.append(text)
+        if text not in self.texts:
+            return refusal(404, 40401, "Subject not found")
+        return data({"subject": "s", "version": 1, "id": self.texts.index(text) + 1, "schema": text})
+
+
+@pytest.fixture
+def remembering(server: OddRegistry, tmp_path: Path) -> Callable[..., CachedRegistry]:
+    """As `connect`, of a registry that counts, by whom ids were written into records: 1 is PATIENT, 2 is BED."""
+    server.answer = Counting()
+
+    def connect(*, register: bool = False) -> CachedRegistry:
+        return CachedRegistry(server.url, tmp_path / "schemas", register=register, lasting=True)
+
+    first = connect(register=True)
+    assert [first.id_of(PATIENT), first.id_of(BED)] == [1, 2]
+    return connect
+
+
+def test_a_registry_made_anew_gets_the_ids_that_stand_in_records(
+    server: OddRegistry, remembering: Callable[..., CachedRegistry]
+) -> None:
+    server.answer = anew = Counting()
+    assert remembering(register=True).id_of(BED) == 2
+    assert anew.texts == [PATIENT, BED]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_registry_that_calls_schemas_otherwise_counts_as_one_that_is_away(
+    server: OddRegistry, remembering: Callable[..., CachedRegistry]
+) -> None:
+    server.answer = anew = Counting()
+    anew.texts += [BED, PATIENT]
+    worker, edge = remembering(register=True), remembering()
+    assert [worker.id_of(PATIENT), worker.id_of(BED)] == [1, 2]
+    with pytest.raises(
+        RegistryMadeAnew, match=r"driftlog\.test\.Bed was its schema 2, and it has driftlog\.test\.Patient there"
+    ) as caught:
+        edge.schema_of(3)
+    assert "backup" in caught.value.remedy
+    assert anew.texts == [BED, PATIENT]
+    anew.texts.reverse()
+    assert remembering(register=True).id_of(PATIENT) == 1
+    with pytest.raises(UnknownSchema):
+        edge.schema_of(3)
+
+
+def test_a_registry_that_was_begun_by_somebody_else_is_not_believed(
+    server: OddRegistry, remembering: Callable[..., CachedRegistry]
+) -> None:
+    server.answer = anew = Counting()
+    anew.texts.append(BED)
+    assert [remembering(register=True).id_of(text) for text in (PATIENT, BED)] == [1, 2]
+    new = json.dumps({"type": "record", "name": "Third", "namespace": "driftlog.test", "fields": []})
+    with pytest.raises(
+        RegistryMadeAnew, match=r"driftlog\.test\.Patient was its schema 1, and it has driftlog\.test\.Bed there"
+    ):
+        remembering(register=True).id_of(new)
+    assert anew.texts == [BED]
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_a_stranger_has_registered_may_go(server: OddRegistry, remembering: Callable[..., CachedRegistry]) -> None:
+    registry = server.answer
+    assert isinstance(registry, Counting)
+    registry.texts += ['"string"', TEXT]
+    edge = remembering()
+    assert [edge.schema_of(3), edge.schema_of(4)] == ['"string"', TEXT]
+    del registry.texts[2:]
+    with pytest.raises(UnknownSchema):
+        remembering().schema_of(5)
 
 
 def test_caches_of_two_registries_are_not_mixed(server: OddRegistry, tmp_path: Path) -> None:
