@@ -28,13 +28,13 @@ from hypothesis import HealthCheck, settings
 
 from driftlog.testing.servers import RunningBroker, is_a_choice, running_broker, running_registry
 from driftlog_infra import EmbeddedBroker
-from tests.admin_clients import admin_of
+from tests.admin_clients import admin_of, delete_all_topics
 from tests.depth import ALL, BOTH, CHOICES, USUAL, Depth
 
 if TYPE_CHECKING:
     from tests.spread import ServersApart
 
-_SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker"}
+_SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker", "empty_broker"}
 _UNIT = Path(__file__).parent / "unit"
 _SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 _NICED = 5
@@ -179,6 +179,21 @@ def restartable_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroke
         pytest.skip("only the embedded broker can be stopped and started by a test")
     with EmbeddedBroker() as embedded:
         yield embedded
+
+
+@pytest.fixture(scope="module")
+def _lasting_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker]:
+    if request.config.getoption("--broker") != "embedded":
+        pytest.skip("only of the embedded broker all topics may be deleted")
+    with EmbeddedBroker() as embedded:
+        yield embedded
+
+
+@pytest.fixture
+def empty_broker(_lasting_broker: EmbeddedBroker) -> EmbeddedBroker:
+    """A broker without topics that goes on running: a file's tests have it one after the other, since a start costs seconds of computing."""
+    delete_all_topics(_lasting_broker.bootstrap)
+    return _lasting_broker
 
 
 @pytest.fixture

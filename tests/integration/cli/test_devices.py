@@ -110,11 +110,11 @@ def test_a_permit_is_renewed(shell: Shell, device: str) -> None:
 
 
 @pytest.fixture
-def apart(place: Path, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str) -> Shell:
+def apart(place: Path, tmp_path: Path, empty_broker: EmbeddedBroker, registry_url: str) -> Shell:
     """A cluster whose registry may be written by strangers, and an operator who does not exist yet."""
     shell = Shell(
         place,
-        bootstrap=restartable_broker.bootstrap,
+        bootstrap=empty_broker.bootstrap,
         registry=registry_url,
         schema_cache=str(tmp_path / "schema-cache"),
         operator=str(tmp_path / "keys"),
@@ -142,13 +142,13 @@ def put_in_force(apart: Shell, tmp_path: Path, broker: EmbeddedBroker, registry_
 
 
 def test_the_next_operator_takes_over_and_the_last_one_is_over(
-    apart: Shell, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str
+    apart: Shell, tmp_path: Path, empty_broker: EmbeddedBroker, registry_url: str
 ) -> None:
     first = apart.run("devices", "enrol", "store-1", "--json")
     assert "made an operator's key" in first.err
     shutil.copytree(tmp_path / "keys", tmp_path / "stolen")
     before = apart.run("operator", "show", "--json").data
-    put_in_force(apart, tmp_path, restartable_broker, registry_url)
+    put_in_force(apart, tmp_path, empty_broker, registry_url)
     rotated = apart.run("operator", "rotate", "--json").data
     assert (rotated["root"], rotated["generation"]) == (before["root"], 2)
     assert apart.run("devices", "show", "store-1", "--json").data["keys"] == first.data["keys"]
@@ -175,10 +175,10 @@ def test_a_device_is_shut_out_and_its_line_stays(shell: Shell, device: str, word
 
 
 def test_noise_in_the_topic_hides_no_device(
-    place: Path, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str
+    place: Path, tmp_path: Path, empty_broker: EmbeddedBroker, registry_url: str
 ) -> None:
     """Anybody's tool may write there; a reader that dies of it would shut out every device after."""
-    bootstrap = restartable_broker.bootstrap
+    bootstrap = empty_broker.bootstrap
     shell = Shell(place, bootstrap=bootstrap, registry=registry_url, schema_cache=str(tmp_path / "schema-cache"))
     shell.run("topics", "apply", "--app", shell.declare("noisy", collection="Noisy")).assert_done()
     producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})

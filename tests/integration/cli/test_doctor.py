@@ -20,11 +20,11 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def patient(place: Path, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str) -> Shell:
+def patient(place: Path, tmp_path: Path, empty_broker: EmbeddedBroker, registry_url: str) -> Shell:
     """A cluster of its own, with an app, an enrolled device and a pinned root."""
     shell = Shell(
         place,
-        bootstrap=restartable_broker.bootstrap,
+        bootstrap=empty_broker.bootstrap,
         registry=registry_url,
         schema_cache=str(tmp_path / "schema-cache"),
         trust__root=key_text(operator().certificate.root),
@@ -55,11 +55,11 @@ def test_from_nothing_to_nothing_wrong(patient: Shell) -> None:
     assert "forgetting" not in examined(patient, 0)
 
 
-def test_what_is_wrong_is_named(patient: Shell, restartable_broker: EmbeddedBroker) -> None:
+def test_what_is_wrong_is_named(patient: Shell, empty_broker: EmbeddedBroker) -> None:
     patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
     patient.run("devices", "enrol", "store-1").assert_done()
-    keep_writers_times(restartable_broker.bootstrap, "ward.ops")
-    producer = Producer({"bootstrap.servers": restartable_broker.bootstrap, "log_level": 0})
+    keep_writers_times(empty_broker.bootstrap, "ward.ops")
+    producer = Producer({"bootstrap.servers": empty_broker.bootstrap, "log_level": 0})
     producer.produce(topics.DEVICES, None, b"store-1", 0)
     assert producer.flush(30) == 0
 
@@ -80,10 +80,10 @@ def test_a_declaration_that_changes_what_values_mean_is_named(patient: Shell) ->
     assert "new name" in found["remedy"]
 
 
-def test_what_nobody_merges_is_named_with_where_to_look(patient: Shell, restartable_broker: EmbeddedBroker) -> None:
+def test_what_nobody_merges_is_named_with_where_to_look(patient: Shell, empty_broker: EmbeddedBroker) -> None:
     patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
     patient.run("devices", "enrol", "store-1").assert_done()
-    producer = Producer({"bootstrap.servers": restartable_broker.bootstrap, "log_level": 0})
+    producer = Producer({"bootstrap.servers": empty_broker.bootstrap, "log_level": 0})
     for _ in range(3):
         producer.produce("ward.ops", b"anything", partition=1)
     assert producer.flush(30) == 0
