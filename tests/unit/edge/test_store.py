@@ -83,6 +83,11 @@ def test_scans_begin_after_and_end_with_the_prefix(tmp_path: Path) -> None:
     store.close()
 
 
+def test_no_thread_is_started_for_files_that_are_not_there(tmp_path: Path) -> None:
+    RocksStore(tmp_path).close()
+    assert "Options.max_file_opening_threads: 1\n" in (tmp_path / "LOG").read_text()
+
+
 def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a store")
     with pytest.raises(StoreFailed, match="data"):
