@@ -62,7 +62,7 @@ def build(desk: Desk) -> FastAPI:
         documents,
         live,
     ):
-        app.include_router(pages.router)
+        app.router.routes.extend(pages.router.routes)  # to include the router would make each of its routes anew
     _vital(app, desk)
     app.mount("/static", StaticFiles(directory=STATIC))
     _errors(app, desk)

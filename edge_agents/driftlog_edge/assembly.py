@@ -10,7 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
@@ -391,6 +391,7 @@ def _gather(store: Store, contract: AppContract, gathers: bool, wall_ms: int) ->
             log.warning("to gather waits for room on the disk, and the next start", reason=str(error))
 
 
+@cache  # it reads the whole description of the installed package for it
 def _version() -> str:
     try:
         return version("driftlog")

@@ -23,6 +23,7 @@ from driftlog_schemas.errors import BadSetting
 
 PREFIX = "DRIFTLOG_"
 LOOPBACK = "127.0.0.1"
+_OURS = PREFIX.lower()
 _file: ContextVar[Path | None] = ContextVar("settings file", default=None)
 
 
@@ -128,6 +129,10 @@ class _Given(PydanticBaseSettingsSource):
 
 class _Environment(EnvSettingsSource):
     """The environment; a table is gathered from its variables."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Nothing, where no variable is Driftlog's: to look for each setting under each of its names takes most of what all of them take."""
+        return super().__call__() if any(name.lower().startswith(_OURS) for name in self.env_vars) else {}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         if _is_table(field):

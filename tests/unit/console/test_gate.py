@@ -14,16 +14,14 @@ from tests.unit.console.conftest import OURS, Console, conflict
 
 
 def pages_of(console: Console) -> list[APIRoute]:
-    """All routes, those of included routers too; what serves anything else is static."""
+    """All routes; what serves anything else is static."""
     found: list[APIRoute] = []
-    for one in build(console.desk).routes:
-        inner = getattr(one, "original_router", None)
-        for route in [one] if inner is None else inner.routes:
-            if isinstance(route, APIRoute):
-                found.append(route)
-            else:
-                assert isinstance(route, Mount)
-                assert route.path == "/static"
+    for route in build(console.desk).routes:
+        if isinstance(route, APIRoute):
+            found.append(route)
+        else:
+            assert isinstance(route, Mount)
+            assert route.path == "/static"
     assert len(found) > len(PUBLIC)
     return found
 
