@@ -46,7 +46,7 @@ from tests.unit.console.op_log import Lags, OpLog, Workers, history_of
 from tests.unit.edge import conftest as edge
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import app
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import online, until
 
 ids, identity, cloud, route, config, agent = (
     edge.ids,
@@ -183,7 +183,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     )
     following = [asyncio.create_task(work) for work in (inbox.follow(), groups.follow())]
     giving = asyncio.create_task(holding.follow())
-    await until(lambda: agent.status()["connection"] == "ONLINE")
+    await online(agent)
     try:
         yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log, lags, workers)
     finally:

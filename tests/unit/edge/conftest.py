@@ -25,6 +25,7 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import HandClock, Replica
+from tests.unit.edge.serving import api_of
 from tests.unit.edge.shop import app
 
 
@@ -90,8 +91,9 @@ async def agent(config: EdgeConfig, route: CloudRoute, ids: FixedIds) -> AsyncIt
 @pytest.fixture
 async def http(agent: EdgeAgent) -> AsyncIterator[httpx.AsyncClient]:
     """Its API."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(build(agent)), base_url="http://edge") as client:
-        yield client
+    with api_of(agent) as api:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://edge") as client:
+            yield client
 
 
 @pytest.fixture(scope="module")

@@ -7,21 +7,28 @@ import inspect
 from collections.abc import Callable
 
 from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.link.connectivity import Connection
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_schemas.contract import DocumentClass
 
+SOON_SECONDS, SELDOM_SECONDS = 0.002, 0.02
+"""Between two looks: what is asked, such as an agent's status, costs more than what is waited for, where that takes long."""
+
 
 async def until(condition: Callable[[], object]) -> None:
     """Return when `condition` holds, or what it awaits; TimeoutError after what is for ever here."""
+    pause = SOON_SECONDS
     async with asyncio.timeout(60):
-        while not await _holds(condition()):  # noqa: ASYNC110  # asked from outside, as a user would
-            await asyncio.sleep(0.01)
+        while not await _holds(condition()):
+            await asyncio.sleep(pause)
+            pause = min(SELDOM_SECONDS, pause * 1.25)
 
 
 async def online(agent: EdgeAgent) -> None:
     """Return when it has a way to the cloud."""
-    await until(lambda: agent.status()["connection"] == "ONLINE")
+    signal = agent._sync.signal  # not its status, which is a lot to ask for again and again
+    await until(lambda: signal.state is Connection.ONLINE)
 
 
 async def pages(agent: EdgeAgent, kind: type[DocumentClass], scope: str, ids: list[str]) -> bool:
