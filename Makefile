@@ -16,7 +16,6 @@ SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 AGAIN  := --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks $(addprefix --rerun-exclude-path=tests/,properties simulation fuzz brute_force)
 # Compiled code is kept, whatever the environment says: else each process of a run, and each program that it starts, compiles everything again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
-QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fetch demo test every-test test-containers quick deeper deep-tests more-worlds nightly mutants mistakes lint format faults bench typescript quix docs lock lock-servers clean distclean
@@ -61,7 +60,7 @@ test-containers: $(STAMP) ## the tests with a broker on Apache Kafka and on Redp
 	for broker in kafka redpanda; do $(PYTEST) $(SPREAD) $(AGAIN) -m broker --broker=$$broker $(ARGS) || exit 1; done
 
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
-	$(PYTEST) -n 2 --dist loadfile --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m tests.quick $(ARGS)
 
 deeper: deep-tests more-worlds ## the deep tests that `make test` leaves out, then five minutes of more simulated worlds
 

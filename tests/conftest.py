@@ -61,6 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--minutes", type=float, help="begin no test after so many minutes")
     group.addoption("--every-history", action="store_true", help="all small histories of tests/brute_force, not a part")
     group.addoption("--part", default="1/1", help="of the small histories only this part, for example 2/5")
+    group.addoption("--share", help="of the quick tests only the files of this share, for example 1/2")
     group.addoption("--book", help="a file of the small histories that were played: those are not played again")
     group.addoption("--registry", default=None, help="URL of a schema registry; default: one that fits the broker")
 
@@ -91,6 +92,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServersApart
     from tests.spread import ServersApart
 
     return ServersApart(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files that are in another process's share."""
+    given = config.getoption("--share")
+    if given is None or not collection_path.name.startswith("test_"):
+        return None
+    from tests.quick import of_the_share
+
+    return collection_path not in of_the_share(given) or None
 
 
 @pytest.hookimpl(wrapper=True)
