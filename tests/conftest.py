@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 _PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-settings.register_profile("quick", max_examples=10, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
+settings.register_profile("quick", max_examples=6, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
 settings.register_profile("shorter", max_examples=25, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
 settings.register_profile("usual", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
 settings.register_profile("full", max_examples=300, deadline=None, suppress_health_check=_PATIENT)

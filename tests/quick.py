@@ -19,7 +19,7 @@ from pathlib import Path
 PROCESSES = 2
 ROOT = Path(__file__).parent.parent
 PLACES = ("tests/unit", "tests/properties", "tests/fuzz")
-CHOICE = (*PLACES, "--hypothesis-profile=quick", "-m", "not broker and not slow")
+CHOICE = (*PLACES, "--hypothesis-profile=quick", "-m", "not broker and not slow", "-q")
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30
 """That must be free in memory; a folder is gone as soon as its test has passed."""

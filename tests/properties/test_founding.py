@@ -158,6 +158,7 @@ def test_founded_anew_under_edits_that_are_on_their_way(name: str, seed: int) ->
     assert_one_order(world.views)
 
 
+@pytest.mark.slow
 def test_the_worlds_meet_what_they_are_for() -> None:
     with patch.object(sequence, "FEW", 0):
         worlds = [World("text", seed) for seed in range(40)]

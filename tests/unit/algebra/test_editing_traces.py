@@ -21,6 +21,7 @@ def played(request: pytest.FixtureRequest) -> Session:
     return session
 
 
+@pytest.mark.slow
 def test_every_author_ends_with_the_recorded_text_and_the_same_bytes(played: Session) -> None:
     assert len(played.ops) == len(played.trace.transactions)
     assert {NOTE.values(view)["body"] for view in played.views.values()} == {played.trace.end}

@@ -28,22 +28,23 @@ class _Asked:
         return getattr(self.agent, name)
 
 
-_FREE: dict[int, list[tuple[_Asked, FastAPI]]] = {}
-"""By the app's contract, which `_Asked` keeps."""
+_free: list[tuple[_Asked, FastAPI]] = []
+"""Of whatever apps."""
 
 
 @contextmanager
 def api_of(agent: EdgeAgent) -> Iterator[FastAPI]:
     """The agent's API, as `build` makes it, to be asked within the context."""
-    free = _FREE.setdefault(id(agent.contract), [])
-    if free:
-        asked, api = free.pop()
-    else:
+    kept = next((one for one in _free if one[0].contract == agent.contract), None)
+    if kept is None:
         asked = _Asked(agent.contract)
-        api = build(cast("EdgeAgent", asked))
+        kept = asked, build(cast("EdgeAgent", asked))
+    else:
+        _free.remove(kept)
+    asked, api = kept
     asked.agent = agent
     try:
         yield api
     finally:
         asked.agent = None
-        free.append((asked, api))
+        _free.append(kept)

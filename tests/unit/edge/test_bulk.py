@@ -177,6 +177,7 @@ async def test_a_list_is_bounded_in_bytes(http: httpx.AsyncClient, agent: EdgeAg
     assert (await agent.log.last(10)).lines == []
 
 
+@pytest.mark.slow
 async def test_an_empty_list_has_no_answers_and_as_many_as_may_be_have_theirs(http: httpx.AsyncClient) -> None:
     assert await given(http, []) == []
     assert len(await given(http, [RECEIVE] * MAX_CALLS, durability="os")) == MAX_CALLS

@@ -301,6 +301,7 @@ def steps_of(replica: Replica) -> Iterator[Callable[[], Rebased | None]]:
         yield lambda: finished(replica.renewal.step("retail", S1))
 
 
+@pytest.mark.slow
 def test_no_step_does_more_the_longer_the_queue_is(
     lives: Callable[..., Replica], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

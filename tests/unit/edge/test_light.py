@@ -81,6 +81,7 @@ main()
     [(WITHIN_AN_APPLICATION, {*UNUSED, "typer"}), (BY_COMMAND, {*UNUSED_BY_COMMAND})],
     ids=["within an application", "by the command"],
 )
+@pytest.mark.slow
 def test_an_idle_agent_has_not_imported_what_it_never_needed(program: str, unused: set[str], tmp_path: Path) -> None:
     Identity.create("store-1").save(tmp_path / "identity.json")
     done = subprocess.run(

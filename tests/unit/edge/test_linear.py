@@ -92,6 +92,7 @@ def drained(replica: Replica, cloud: Cloud, work: Counter[str], commands: int, d
 
 
 @pytest.mark.parametrize("documents", [5, 100])
+@pytest.mark.slow
 def test_taking_a_queue_back_costs_the_same_for_each_command_however_long_it_is(
     lives: Callable[..., Replica], cloud: Cloud, work: Counter[str], documents: int
 ) -> None:

@@ -379,6 +379,7 @@ BEHIND, FULL = 10_000, 100_000
 """Commands that wait already when a critical one comes, and at full depth."""
 
 
+@pytest.mark.slow
 def test_a_critical_command_behind_many_leaves_in_the_next_batch_with_its_documents_earlier_ones(
     replica: Replica, identity: Identity, ids: FixedIds, full: bool
 ) -> None:

@@ -36,6 +36,7 @@ def agent(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_told_to_stop_it_ends_well_and_has_everything(tmp_path: Path, number: signal.Signals) -> None:
     Identity.create("store-1").save(tmp_path / "id.json")
     port = free_port()

@@ -119,6 +119,7 @@ def test_the_same_seed_is_the_same_world() -> None:
     assert first.trace != testing.simulate(shop(), seed=8).trace
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_world_in_another_process() -> None:
     script = "from tests.unit.face.test_simulate import *; print(*simulated(7), sep='\\n')"
     told = [
@@ -177,7 +178,7 @@ def test_who_may_not_send_a_command_is_told_so_by_the_cloud() -> None:
 
 
 def test_conflicts_are_told() -> None:
-    results = [testing.simulate(shop(), seed=seed) for seed in range(10)]
+    results = (testing.simulate(shop(), seed=seed) for seed in range(10))
     assert any(conflict.field == "label" for result in results for conflict in result.conflicts)
 
 
@@ -329,6 +330,7 @@ test_simulate.simulated(1)
 """
 
 
+@pytest.mark.slow
 def test_no_extra_is_needed() -> None:
     """Although the merge is the workers' own."""
     missing = {module for modules in MODULES.values() for module in modules}

@@ -259,6 +259,7 @@ def test_a_full_row_takes_no_more_until_its_replica_asks_for_less(
     assert notice(cloud) == "" and [e.number for e in cloud.row().entries] == [3, 4]
 
 
+@pytest.mark.slow
 def test_a_row_of_rejections_stays_a_record_that_a_broker_takes(cloud: Cloud) -> None:
     for number in range(30):
         refused = [

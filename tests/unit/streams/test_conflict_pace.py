@@ -53,6 +53,7 @@ def owed(cloud: Cloud) -> bool:
     return groups.parse(newest.headers).owed
 
 
+@pytest.mark.slow
 def test_a_crowd_in_flights_of_their_own_costs_a_few_times_what_its_versions_take(parcel: Writers) -> None:
     cloud = parcel.cloud
     for number in range(CROWD):
@@ -65,6 +66,7 @@ def test_a_crowd_in_flights_of_their_own_costs_a_few_times_what_its_versions_tak
     assert sum(sizes(cloud)) < 3 * sizes(cloud)[-1]
 
 
+@pytest.mark.slow
 def test_a_crowd_that_comes_in_drops_costs_no_record_for_each(parcel: Writers) -> None:
     """One every two seconds, as edges come back after a cut; the owner looks as often."""
     for number in range(CROWD):

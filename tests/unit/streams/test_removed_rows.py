@@ -129,6 +129,7 @@ def test_a_row_that_somebody_may_still_need_stays(cloud: Cloud, happened: object
 
 
 @pytest.mark.parametrize(("lives", "most"), [(10_000, 10_000), (200, 90)], ids=["all", "more than it holds"])
+@pytest.mark.slow
 def test_ten_thousand_lives_leave_one_row(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, lives: int, most: int) -> None:
     monkeypatch.setattr(over, "MAX_OVER", most)
     monkeypatch.setattr(forgetting, "MAX_OVER", most)

@@ -110,11 +110,12 @@ class Life:
 
     async def until(self, fact: Callable[[], bool]) -> None:
         """Let everything run until it is so."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        end, pause = time.monotonic() + PATIENCE_SECONDS, 0.002
         while time.monotonic() < end:
             if fact():
                 return
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(pause)
+            pause = min(0.02, 1.25 * pause)  # what is asked costs more than what it waits for
         raise AssertionError(f"never so: {fact}; died: {self.died}")
 
     async def quiet(self) -> None:

@@ -16,6 +16,7 @@ from driftlog_streams.faust_driver import mender
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.replaying.publication import publish
 from driftlog_streams.replaying.rebuild import Rebuild
+from tests.few import few
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, change, count, stock
 from tests.unit.streams.driver.fetching import GROUP
 from tests.unit.streams.driver.life import CONFLICTS, OPS, PARKED, RECEIPTS, STATES, Life, Lives
@@ -58,7 +59,7 @@ async def heir(lives: Lives) -> Life:
     return life
 
 
-@pytest.mark.parametrize("until", range(8))
+@pytest.mark.parametrize("until", few([0, 3, 7, 1, 2, 4, 5, 6]))
 async def test_it_goes_on_from_any_record(
     lives: Lives, tmp_path: Path, until: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
