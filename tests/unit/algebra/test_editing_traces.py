@@ -12,6 +12,8 @@ from tests.unit.algebra.editing_trace import IN_ORDER, NOTE, Session, read_trace
 
 CHECKPOINT = 5_000
 
+pytestmark = pytest.mark.slow  # to read what was typed takes seconds by itself
+
 
 @pytest.fixture(scope="module", params=[pytest.param("friendsforever", marks=pytest.mark.slow), "sveltecomponent"])
 def played(request: pytest.FixtureRequest) -> Session:
@@ -21,7 +23,6 @@ def played(request: pytest.FixtureRequest) -> Session:
     return session
 
 
-@pytest.mark.slow
 def test_every_author_ends_with_the_recorded_text_and_the_same_bytes(played: Session) -> None:
     assert len(played.ops) == len(played.trace.transactions)
     assert {NOTE.values(view)["body"] for view in played.views.values()} == {played.trace.end}
@@ -71,7 +72,6 @@ def test_two_halves_join_to_the_whole(played: Session) -> None:
     assert NOTE.encode(first) == before
 
 
-@pytest.mark.slow
 def test_with_the_other_order_of_names_only_the_tied_run_moves() -> None:
     trace = read_trace("friendsforever", tuple(reversed(IN_ORDER)))
     session = Session(trace)

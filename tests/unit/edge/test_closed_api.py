@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ from driftlog_infra.ports import free_port
 from driftlog_schemas.errors import BadSetting
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.serving import api_of
 from tests.unit.edge.shop import CONTRACT
 from tests.unit.edge.test_http import RECEIVE, problem
 
@@ -46,12 +47,15 @@ class _Server(server.Server):
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, ids: FixedIds) -> None:
+def in_process(monkeypatch: pytest.MonkeyPatch, ids: FixedIds) -> Iterator[None]:
     """`serve` runs its agents beside a cloud in this process."""
     monkeypatch.setattr(
         server, "EdgeAgent", lambda app, config: EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids)
     )
     monkeypatch.setattr(server, "Server", _Server)
+    with ExitStack() as apis:
+        monkeypatch.setattr(server, "build", lambda agent: apis.enter_context(api_of(agent)))
+        yield
 
 
 @asynccontextmanager

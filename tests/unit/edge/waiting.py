@@ -12,7 +12,7 @@ from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_schemas.contract import DocumentClass
 
-SOON_SECONDS, SELDOM_SECONDS = 0.002, 0.02
+SOON_SECONDS, SELDOM_SECONDS = 0.01, 0.025
 """Between two looks: what is asked, such as an agent's status, costs more than what is waited for, where that takes long."""
 
 

@@ -96,7 +96,8 @@ def many(cloud: Cloud, lives: int, first: int = 1) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("lives", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lives", [1_000, 10_000])
 def test_thousands_of_short_lived_devices_leave_a_text_and_a_list_flat(cloud: Cloud, lives: int) -> None:
     sizes = many(cloud, lives)
     text, tasks = shown(cloud.state(BOARD))
@@ -105,6 +106,7 @@ def test_thousands_of_short_lived_devices_leave_a_text_and_a_list_flat(cloud: Cl
     assert max(sizes) < MOST_BYTES
 
 
+@pytest.mark.slow
 def test_the_same_without_founding_grows(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "FEW", 1 << 30)
     sizes = many(cloud, 400)  # each costs more than the one before
