@@ -57,6 +57,7 @@ def test_a_clock_is_set_far_ahead_and_far_back(on_broker: Callable[..., LoadRun]
     assert found.good, found
 
 
+@pytest.mark.deep
 def test_a_clock_is_set_back_while_nothing_can_be_reached(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
     with Link(run.bootstrap) as link, run.worker("only"):

@@ -42,6 +42,7 @@ def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.M
         yield made
 
 
+@pytest.mark.deep
 def test_a_space_in_which_nobody_writes_forgets_too_and_keeps_who_is_heard_of(run: LoadRun) -> None:
     """Nothing is in the op log after the delete; one of the two silent devices goes on sending heartbeats, at its own times."""
     fleet = [identity(f"{run.space.name}-idle", number, seed=13) for number in range(2)]

@@ -10,7 +10,7 @@ import pytest
 from driftlog_infra import EmbeddedBroker
 from tests.integration.conftest import LoadRun
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.deep]
 
 PARTITIONS = 256
 FILES = 1024
@@ -35,7 +35,6 @@ def test_one_worker_with_256_partitions(restartable_broker: EmbeddedBroker, load
     assert found.good, found
 
 
-@pytest.mark.deep
 def test_three_hosts_with_256_partitions(
     restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun], full: bool
 ) -> None:

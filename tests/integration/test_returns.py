@@ -99,6 +99,7 @@ def test_a_state_topic_is_made_anew_under_a_running_agent(on_broker: Callable[..
         returned(edge, {**wanted, "mine": 7})
 
 
+@pytest.mark.deep
 def test_a_state_topic_is_made_anew_while_the_agent_is_down(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
     with run.edge(0, PLACE) as edge:
