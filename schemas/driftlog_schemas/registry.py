@@ -118,6 +118,11 @@ class CachedRegistry:
             self._ids[text] = schema_id
             self._texts[schema_id] = text
 
+    @property
+    def remembers(self) -> bool:
+        """Is anything of what the registry once said in its cache?"""
+        return bool(self._texts)
+
     def id_of(self, text: str) -> int:
         known = self._ids.get(text)
         if self._register and text not in self._offered:

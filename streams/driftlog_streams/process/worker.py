@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -20,17 +21,19 @@ from pathlib import Path
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract, SpaceContract
-from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUnreachable
+from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, UNREADABLE
+from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryMadeAnew, RegistryUnreachable
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.moves import present
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.registry import BRING_BACK, CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import Exit, SetupProblem, WorkerError, exit_of
 from driftlog_streams.process.surroundings import require_room
 from driftlog_streams.registry.cloud_identity import KeyWatch, cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.registry.in_force import devices_now
 from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.logs import configure_logs
@@ -72,13 +75,15 @@ def check_topics(spaces: Sequence[SpaceContract], kafka: KafkaSettings | str, wa
 
 
 def check_schemas(spaces: list[SpaceContract], settings: WorkerSettings) -> None:
-    """Raise what the registry raises; one that is silent and must be asked is waited for."""
+    """Raise what the registry raises, and `DevicesUnknown`; one that is silent and must be asked is waited for."""
     from driftlog_streams.core.rules import SpaceRules
 
     end = time.monotonic() + settings.wait
     while True:
         ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True, lasting=True)
         try:
+            if not ids.remembers:
+                require_readable(settings)
             for space in spaces:
                 SpaceRules(space, ids).register()
             return
@@ -86,6 +91,22 @@ def check_schemas(spaces: list[SpaceContract], settings: WorkerSettings) -> None
             if time.monotonic() > end:
                 raise RegistryUnreachable(f"{error} (waited {settings.wait:.0f} s)", error.remedy) from error
             time.sleep(0.3)
+
+
+def require_readable(settings: WorkerSettings) -> None:
+    """A worker that has kept nothing believes of old records what the registry says: one that was made anew cannot read the operator's lines either.
+
+    Raises `RegistryMadeAnew`, `RegistryUnreachable`, `DevicesUnknown`.
+    """
+    with tempfile.TemporaryDirectory() as cache:
+        ids = CachedRegistry(settings.registry, Path(cache))
+        lines = devices_now(settings.kafka, RecordCodecs(ids), given_root(settings.trust.root))
+    unread = lines.ignored[UNREADABLE] + lines.ignored[UNKNOWN_SCHEMA]
+    if unread and not len(lines):
+        raise RegistryMadeAnew(
+            f"schema registry {settings.registry.url} was made anew, or is another one: of {unread} lines of {topics.DEVICES} it can read none",
+            BRING_BACK,
+        )
 
 
 def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:

@@ -13,6 +13,7 @@ from driftlog_schemas import registry as module
 from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.errors import Incompatible, RegistryMadeAnew, RegistryUnreachable, UnknownSchema
 from driftlog_schemas.registry import CachedRegistry
+from tests.unit.schemas.counting_registry import Counting
 from tests.unit.schemas.odd_registry import Answer, OddRegistry, data, refusal
 
 TEXT = json.dumps({"type": "record", "name": "Visit", "namespace": "test.v1", "fields": []})
@@ -104,25 +105,6 @@ def test_a_registry_set_up_anew_is_filled_again(server: OddRegistry, connect: Ca
 
 PATIENT = json.dumps({"type": "record", "name": "Patient", "namespace": "driftlog.test", "fields": []})
 BED = json.dumps({"type": "record", "name": "Bed", "namespace": "driftlog.test", "fields": []})
-
-
-class Counting:
-    """A registry that gives ids in the order of asking."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def __call__(self, method: str, path: str, body: str) -> Answer:
-        if path.startswith("/schemas/ids/"):
-            wanted = int(path.rpartition("/")[2])
-            known = wanted <= len(self.texts)
-            return data({"schema": self.texts[wanted - 1]}) if known else refusal(404, 40403, "Schema not found")
-        text = json.loads(body)["schema"]
-        if text not in self.texts and path.endswith("/versions"):
-            self.texts.append(text)
-        if text not in self.texts:
-            return refusal(404, 40401, "Subject not found")
-        return data({"subject": "s", "version": 1, "id": self.texts.index(text) + 1, "schema": text})
 
 
 @pytest.fixture
