@@ -50,7 +50,6 @@ class Shop:
     """A pool of workers and two edges that sell in two places while devices send besides."""
 
     def __init__(self, run: LoadRun) -> None:
-        run = replace(run, place=replace(run.place, anew=True))  # whose children are its own: it pays for them
         self._run = run
         self.pool = run.worker("pool", workers=3)
         self.edges = tuple(run.edge(number, *PLACES) for number in range(2))
@@ -136,7 +135,8 @@ def require_little(before: Mapping[str, Taken], after: Mapping[str, Taken], star
 
 def nobody_minds(run: LoadRun, broker: EmbeddedBroker, seconds: float, lives: int = 0) -> None:
     """The broker is away for so long, and until so many lives of a worker process that is killed meanwhile have ended."""
-    with Shop(run) as shop:
+    anew = replace(run, place=replace(run.place, anew=True))  # a pool whose children are its own: it pays for them
+    with Shop(anew) as shop:
         shop.await_progress(300)
         shop.sell()
         broker.stop()
@@ -163,7 +163,6 @@ def nobody_minds(run: LoadRun, broker: EmbeddedBroker, seconds: float, lives: in
     shop.judge()
 
 
-@pytest.mark.deep
 def test_the_broker_is_away_for_a_while(
     restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun], full: bool
 ) -> None:
