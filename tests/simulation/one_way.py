@@ -219,7 +219,7 @@ def forgets_its_dots(*_: Any) -> Vector:
 PLANTED = (
     Variant("what waits is let go", planted=(("driftlog_edge.store.letting_go.marks_of", nothing_waits),), shows=8),
     Variant("what came up goes at once", planted=(("driftlog_edge.store.going_up.GoingUp.due", at_once),), shows=8),
-    Variant("what is due stays", planted=(("driftlog_edge.store.letting_go.LettingGo._rows", never),), shows=13),
+    Variant("what is due stays", planted=(("driftlog_edge.store.letting_go.LettingGo._rows", never),)),
     Variant("a dot is used again", planted=(("driftlog_edge.store.letting_go.learnt", forgets_its_dots),), shows=8),
     Variant(
         "whoever writes it may publish",

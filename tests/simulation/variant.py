@@ -162,9 +162,12 @@ PLANTED_IN_FORGETTING = (
     Variant(
         "an edge keeps what was purged",
         planted=(("driftlog_edge.incoming.states.States._purges", keeps_what_was_purged),),
+        shows=1,
     ),
     Variant(
-        "who lags behind the floor is heard", planted=(("driftlog_streams.core.memory.Memory.lags", hears_who_lags),)
+        "who lags behind the floor is heard",
+        planted=(("driftlog_streams.core.memory.Memory.lags", hears_who_lags),),
+        shows=1,
     ),
 )
 """What only a world that forgets can show (see `forgetting`)."""
