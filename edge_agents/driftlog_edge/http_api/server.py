@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from driftlog_edge.agent import EdgeAgent
-from driftlog_edge.code_pages import stay_light
+from driftlog_edge.code_pages import give_back
 from driftlog_edge.collector import spare
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import EdgeError
@@ -30,6 +30,8 @@ from driftlog_schemas.errors import BadSetting
 
 log = structlog.get_logger()
 
+STARTING_SECONDS = 0.5
+"""From serving on, until the first look for the cloud is over, too."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -108,11 +110,11 @@ async def serve(
             server = Server(settings_of(Doorkeeper(api, access)), hung_up=hung_up)
             serving = nullcontext() if config.http_socket is not None else during(listener.getsockname()[1])
             with server.capture_signals(), serving:  # who is told that it serves may tell it to end
-                besides = [asyncio.create_task(_leave(agent, server)), asyncio.create_task(stay_light())]
+                asyncio.get_running_loop().call_later(STARTING_SECONDS, give_back)
+                leaving = asyncio.create_task(_leave(agent, server))
                 async with _told(api, beside):
                     await server.serve(sockets=[listener])
-                for task in besides:
-                    task.cancel()
+                leaving.cancel()
             agent.require_there()
     finally:
         listener.close()

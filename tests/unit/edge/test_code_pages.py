@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from driftlog_edge import code_pages
-from driftlog_edge.code_pages import clean, give_back, looked
+from driftlog_edge.code_pages import clean, give_back, stable
 
 MAPPINGS = """\
 55d0c8e00000-55d0c8e21000 rw-p 00000000 00:00 0                          [heap]
@@ -53,13 +51,7 @@ Anonymous:             0 kB
 def test_what_the_loader_is_about_to_lay_over_is_not_given_back(loading: int) -> None:
     looks = [MAPPINGS, MAPPINGS]
     looks[loading] += LOADING
-    assert looked(iter(looks).__next__, None)[1] == set(clean(MAPPINGS.splitlines()))
-
-
-def test_later_only_what_was_there_the_last_time_is_given_back() -> None:
-    now, stable = looked(lambda: MAPPINGS, frozenset())
-    assert stable == set()  # all has come since
-    assert looked(lambda: MAPPINGS + LOADING, now)[1] == now
+    assert stable(iter(looks).__next__) == list(clean(MAPPINGS.splitlines()))
 
 
 IN_A_PROCESS = """
@@ -86,12 +78,10 @@ def write_and_read():
 
 assert write_and_read() == b"1"
 before = resident()
-clean = give_back()
+give_back()
 assert resident() == 0 < before, (resident(), before)
 assert write_and_read() == b"1"
 assert 0 < resident() < before
-give_back(clean)
-assert resident() == 0
 """
 
 
@@ -104,20 +94,4 @@ def test_the_code_of_a_library_is_given_back_and_comes_back(tmp_path: Path) -> N
 
 
 def test_where_there_is_no_list_of_mappings_nothing_is_done(tmp_path: Path) -> None:
-    assert give_back(maps=tmp_path / "smaps") == set()
-
-
-async def test_an_agent_gives_back_again_what_has_come_back_since(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[code_pages.Mappings | None] = []
-
-    def give(before: code_pages.Mappings | None) -> code_pages.Mappings:
-        given.append(before)
-        if len(given) == 3:
-            raise PermissionError("not for you")
-        return frozenset({(len(given), 9)})
-
-    monkeypatch.setattr(code_pages, "give_back", give)
-    monkeypatch.setattr(code_pages, "STARTING_SECONDS", 0)
-    monkeypatch.setattr(code_pages, "AGAIN_SECONDS", 0)
-    await asyncio.wait_for(code_pages.stay_light(), 30)  # it ends where it may not look
-    assert given == [None, {(1, 9)}, {(2, 9)}]
+    give_back(tmp_path / "smaps")
