@@ -3,7 +3,8 @@
 A device is a signed line in the compacted topic `driftlog.devices`; every change is the next version of it, with its history in it. Enrolling
 makes a key pair: the private half goes into the identity file and nowhere else, beside the root's public key. Enrolling again, and
 rotating the key, end the keys of before, unless they are kept. What a change says counts from a little later (`devices.ahead`), so
-that every worker knows of it by then. No line is ever deleted: a replay needs it.
+that every worker knows of it by then. Records are judged by when the broker has appended them, so it is the broker's time that a change says: by a clock that is years
+ahead a device would be revoked in years, and by one that is behind what it had written before would be refused in a replay. No line is ever deleted: a replay needs it.
 
 Must never happen: an identity file for a line that was not delivered (the device could not write), so the line goes first; or a
 line for a file that cannot be written, so that goes beside its place before, and is put there after.
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer
 
 from driftlog_schemas import avro_files, topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
@@ -34,6 +35,7 @@ from driftlog_schemas.devices import (
 )
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.generations import FIRST, InForce, ever_in_force, in_force, line_name, switched
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.moves import Moved, announced, announcing, moved, moving
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -76,7 +78,8 @@ class Enrolment:
         self._kafka = kafka_at(kafka)
         self._codecs = RecordCodecs(ids)
         self._operator = operator
-        self._now_ms = now_ms
+        self._own_ms = now_ms
+        self._ahead_ms = 0
         for name in ("device", "signed_line"):  # a registry that is not there is told here, not found missing later
             ids.id_of(avro_files.text(name))
         TopicsAdmin(self._kafka, timeout=5.0).require([topics.devices_topic()])
@@ -85,7 +88,13 @@ class Enrolment:
         )
 
     def __enter__(self) -> Enrolment:
-        self.view.start(TIMEOUT_SECONDS)
+        try:
+            self.view.start(TIMEOUT_SECONDS)
+            if self._operator is not None:
+                self._go_by_the_broker()
+        except BaseException:
+            self.view.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -297,24 +306,12 @@ class Enrolment:
 
     def _deliver(self, values: dict[str, bytes]) -> None:
         failures: list[str] = []
-        stamps: list[int] = []
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 failures.append(error.str())
-            else:
-                stamps.append(message.timestamp()[1])
 
-        producer = Producer(
-            {
-                **self._kafka.client(),
-                "enable.idempotence": True,
-                "acks": "all",
-                "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),
-                "log_level": 0,
-            }
-        )
-        sent = self._now_ms()
+        producer = self._producer()
         for name, value in values.items():
             producer.produce(topics.DEVICES, value, name.encode(), 0, on_delivery)
         left = producer.flush(TIMEOUT_SECONDS + 1)
@@ -323,9 +320,50 @@ class Enrolment:
                 f"the broker did not take {left or len(failures)} of {len(values)} lines: {', '.join(failures[:1]) or 'no answer'}",
                 "see the broker's log",
             )
-        skew = min(stamps, default=sent) - sent
-        if abs(skew) > SKEW_MS:
-            log.warning("this machine's clock is not the broker's; changes count by the broker's", broker_ahead_ms=skew)
+
+    def _producer(self) -> Producer:
+        return Producer(
+            {
+                **self._kafka.client(),
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),
+                "log_level": 0,
+            }
+        )
+
+    # -- the time
+
+    def _now_ms(self) -> int:
+        return self._own_ms() + self._ahead_ms
+
+    def _go_by_the_broker(self) -> None:
+        """A record without a meaning beside the heartbeats makes the broker tell its time, as workers do. Raises `DeliveryFailed`, `TopicProblem`."""
+        TopicsAdmin(self._kafka, timeout=5.0).require([topics.heartbeats_topic()])
+        told: list[tuple[int, int]] = []
+        failures: list[str] = []
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                told.append(message.timestamp())
+            else:
+                failures.append(error.str())
+
+        producer, sent = self._producer(), self._own_ms()
+        producer.produce(topics.HEARTBEATS, None, CLOUD.encode(), 0, on_delivery)
+        producer.flush(TIMEOUT_SECONDS + 1)
+        if not told:
+            raise DeliveryFailed(
+                f"the broker does not tell its time: {', '.join(failures[:1]) or 'no answer'}",
+                f"let the operator write to {topics.HEARTBEATS}, too, and see the broker's log",
+            )
+        kind, append_ms = told[0]
+        ahead_ms = append_ms - sent if kind == TIMESTAMP_LOG_APPEND_TIME else 0
+        if abs(ahead_ms) > SKEW_MS:
+            self._ahead_ms = ahead_ms
+            log.warning(
+                "this machine's clock is not the broker's; changes count by the broker's", broker_ahead_ms=ahead_ms
+            )
 
 
 def _same(one: Terms, other: Terms) -> bool:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from confluent_kafka import Producer
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
+from driftlog_schemas.devices import DeviceStatus
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -132,6 +134,33 @@ def test_a_strangers_operator_changes_nothing(apart: Shell, tmp_path: Path) -> N
     stranger.assert_failed(1, "is not believed", "foreign: 1")
     (line,) = mine(apart, "store-1")
     assert (line["status"], line["version"]) == ("active", enrolled["version"])
+
+
+HOUR_MS = 3600 * 1000
+YEAR_MS = 365 * 24 * HOUR_MS
+
+
+@pytest.mark.parametrize("wrong_ms", [4 * YEAR_MS, -50 * YEAR_MS], ids=["ahead", "behind"])
+def test_what_is_said_by_a_wrong_clock_counts_by_the_brokers(
+    shell: Shell, device: str, broker: RunningBroker, registry_url: str, tmp_path: Path, wrong_ms: int
+) -> None:
+    shell.run("devices", "enrol", device).assert_done()
+    ids = CachedRegistry(registry_url, tmp_path / "schema-cache")
+
+    def wrong() -> int:
+        return time.time_ns() // 1_000_000 + wrong_ms
+
+    with Enrolment(broker.bootstrap, ids, operator(), now_ms=wrong) as enrolment:
+        renewed = enrolment.renew(device, YEAR_MS)
+        revoked = enrolment.set_status(device, DeviceStatus.REVOKED)
+        other = enrolment.enrol(f"{device}-b", tmp_path / "other.json", valid_ms=YEAR_MS)
+    now = time.time_ns() // 1_000_000
+    assert [terms.status for terms in revoked.terms][-2:] == [DeviceStatus.ACTIVE, DeviceStatus.REVOKED]
+    assert revoked.terms[0].status is DeviceStatus.ACTIVE, "what was written before stays good in a replay"
+    assert abs(revoked.latest.from_ms - now) < HOUR_MS
+    for line in (renewed, other):
+        assert abs(line.latest.not_after_ms - now - YEAR_MS) < HOUR_MS
+    assert abs(other.keys[0].from_ms - now) < HOUR_MS
 
 
 def put_in_force(apart: Shell, tmp_path: Path, broker: EmbeddedBroker, registry_url: str) -> None:
