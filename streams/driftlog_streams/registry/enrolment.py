@@ -141,10 +141,10 @@ class Enrolment:
 
     def set_status(self, device_id: str, status: DeviceStatus) -> Device:
         """The device is `status` from a little later on. Raises `SetupProblem` if it is not enrolled."""
-        device = self.find(device_id)
-        if device.latest.status is status:
+        device, soon = self.find(device_id), ahead(self._now_ms())
+        if device.latest.status is status and device.latest.from_ms <= soon:
             return device
-        terms = device.latest._replace(status=status, from_ms=ahead(self._now_ms()))
+        terms = device.latest._replace(status=status, from_ms=soon)
         return self._publish(with_terms(device, terms))
 
     def renew(self, device_id: str, valid_ms: int, grace_ms: int | None = None) -> Device:

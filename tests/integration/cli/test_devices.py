@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
-from driftlog_schemas.devices import DeviceStatus
+from driftlog_schemas.devices import DeviceStatus, with_terms
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -161,6 +161,19 @@ def test_what_is_said_by_a_wrong_clock_counts_by_the_brokers(
     for line in (renewed, other):
         assert abs(line.latest.not_after_ms - now - YEAR_MS) < HOUR_MS
     assert abs(other.keys[0].from_ms - now) < HOUR_MS
+
+
+def test_who_was_revoked_from_years_ahead_on_can_be_revoked_now(
+    shell: Shell, device: str, broker: RunningBroker, registry_url: str, tmp_path: Path
+) -> None:
+    shell.run("devices", "enrol", device).assert_done()
+    ids, now = CachedRegistry(registry_url, tmp_path / "schema-cache"), time.time_ns() // 1_000_000
+    with Enrolment(broker.bootstrap, ids, operator()) as enrolment:
+        known = enrolment.find(device)
+        late = known.latest._replace(status=DeviceStatus.REVOKED, from_ms=now + 4 * YEAR_MS)
+        enrolment._publish(with_terms(known, late))  # as a clock that was wrong had it
+        revoked = enrolment.set_status(device, DeviceStatus.REVOKED)
+    assert abs(revoked.latest.from_ms - now) < HOUR_MS
 
 
 def put_in_force(apart: Shell, tmp_path: Path, broker: EmbeddedBroker, registry_url: str) -> None:
