@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -22,6 +22,7 @@ from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, err, facts, rows
 from driftlog.cli.operator import OperatorPath, trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.errors import UnknownSchema
 from driftlog_schemas.identity import parse_document_key
@@ -29,7 +30,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import CommandOutcome
 from driftlog_schemas.moves import present
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.state_codec import META
 from driftlog_schemas.topics_admin import TopicsAdmin
@@ -39,7 +40,9 @@ from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.registry.operator_folder import OperatorFolder, usual_folder
 from driftlog_streams.replaying.comparing import Difference
+from driftlog_streams.replaying.kept import Kept, kept, nothing_kept
 from driftlog_streams.replaying.logs import Logs
+from driftlog_streams.replaying.made_by import made_by
 from driftlog_streams.replaying.new_generation import NewGeneration, Reached, Refused
 from driftlog_streams.replaying.replay import Changed, PartitionReport, Replay, Until
 from driftlog_streams.replaying.scratch import scratch
@@ -103,7 +106,7 @@ def replay(
                 "--to-generation goes with none of --until, --diff and --out: run those by themselves"
             )
         wanted = _Wanted(to_generation, yes, wait, limit)
-        _put_in_force(_only(_spaces(app, space)), wanted, settings, cache, operator, json=json)
+        _put_in_force(app, _only(_spaces(app, space)), wanted, settings, cache, operator, json=json)
         return
     compare = until is None or diff
     end = None if until is None else _until(until)
@@ -116,11 +119,15 @@ def replay(
                 rules = SpaceRules(contract, ids, generation=devices.generations(contract.name).read)
                 require_declared(TopicsAdmin(settings.kafka), rules.topics, rules.partitions)
                 with closing(WorkerStore(folder / contract.name)) as stores:
-                    replay = Replay(rules, devices, logs, stores, limit)
-                    replay.require_whole()
-                    reports = _each(replay, rules, end, compare=compare, verdicts=diff, quiet=json)
-                    if lines is not None:
-                        _write(replay, rules, lines)
+                    Replay(rules, devices, logs, stores, limit).require_whole()
+                    with (
+                        _kept(app, rules, ids, devices, settings.kafka, until, diff=diff) as kept,
+                        closing(WorkerStore(kept.folder / "rebuilt")) as rebuilt,
+                    ):
+                        replay = Replay(rules, devices, logs, stores, limit, rebuilt)
+                        reports = _each(replay, rules, end, compare=compare, verdicts=diff, quiet=json)
+                        if lines is not None:
+                            _write(replay, rules, lines)
                 generation = {"generation": rules.topics.generation}
                 found.append(generation | _data(contract.name, reports, limit, compared=compare, judged=diff))
     emit({"spaces": found}, as_json=json, table=lambda: Group(*(part for one in found for part in _page(one))))
@@ -131,6 +138,25 @@ def replay(
             f" and {sum(one['changed'] for one in found)} commands",
             "see docs/replay.md for what may be the cause",
         )
+
+
+def _kept(
+    app: str,
+    rules: SpaceRules,
+    ids: SchemaIds,
+    devices: DeviceView,
+    kafka: KafkaSettings,
+    until: str | None,
+    *,
+    diff: bool,
+) -> AbstractContextManager[Kept]:
+    """Where what is rebuilt lies. What becomes of each command is told once, so with --diff nothing is gone on with."""
+    if diff:
+        return nothing_kept("rebuilt")
+    schemas = " ".join(str(ids.id_of(one.codec.schema)) for one in rules.collections.values())
+    (ops,) = TopicsAdmin(kafka).topic_ids([rules.topics.ops])
+    by = made_by(app, devices.all(), partitions=str(rules.partitions), until=until or "", schemas=schemas)
+    return kept("replay", f"{rules.name}-{ops}", by)
 
 
 class _Wanted(NamedTuple):
@@ -148,6 +174,7 @@ def _only(spaces: list[SpaceContract]) -> SpaceContract:
 
 
 def _put_in_force(
+    app: str,
     contract: SpaceContract,
     wanted: _Wanted,
     settings: ConnectionSettings,
@@ -168,7 +195,8 @@ def _put_in_force(
     with Enrolment(settings.kafka, ids, key, trusted_root(settings)) as enrolment:
         with _told_of(contract.name, quiet=json) as told:
             now = present(contract, enrolment.view.moved)
-            work = NewGeneration(now, ids, settings.kafka, enrolment, wanted.limit, wanted.wait_seconds, told)
+            by = made_by(app, enrolment.view.all(), partitions=str(now.partitions))
+            work = NewGeneration(now, ids, settings.kafka, enrolment, wanted.limit, wanted.wait_seconds, told, by)
             found = work.reach(wanted.generation, sure=wanted.sure)
     data = _data(contract.name, found.reports, wanted.limit, compared=bool(found.reports), judged=False)
     data |= _reached(wanted.generation, found)
@@ -248,10 +276,11 @@ def _lines(path: Path | None) -> Iterator[Any]:
         yield None
         return
     try:
-        with path.open("w", encoding="utf-8") as file:
-            yield file
+        file = path.open("w", encoding="utf-8")
     except OSError as error:
         fail(f"{path} cannot be written: {error.strerror or error}", "give another --out")
+    with file:
+        yield file
 
 
 def _each(
@@ -288,6 +317,7 @@ def _data(space: str, reports: list[PartitionReport], limit: int, *, compared: b
         "space": space,
         "compared": compared,
         "records": sum(report.records for report in reports),
+        "merged_before": sum(report.before for report in reports),
         "ops": sum(report.ops for report in reports),
         "merged_to": {str(report.partition): report.merged_to for report in reports},
         "differing": sum(report.differing for report in reports),
@@ -329,6 +359,8 @@ def _verdict(outcome: CommandOutcome) -> dict[str, str]:
 
 def _page(found: Mapping[str, Any]) -> Iterator[Any]:
     about = {name: found[name] for name in ("records", "ops")}
+    if found["merged_before"]:
+        about["records merged by an earlier attempt"] = found["merged_before"]
     if found["compared"]:
         about["documents that differ"] = found["differing"]
     if found["judged"]:

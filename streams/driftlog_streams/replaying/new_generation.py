@@ -7,7 +7,7 @@ Nothing is in force before the operator's first line, so whatever ends this befo
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 from driftlog_schemas.connection import KafkaSettings
@@ -22,6 +22,7 @@ from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.replaying import open_calls
 from driftlog_streams.replaying.commits import Commits
+from driftlog_streams.replaying.kept import Kept, MadeBy, kept, nothing_kept
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.publication import Delivery, Written, publish, require_written
 from driftlog_streams.replaying.replay import PartitionReport, Replay
@@ -74,8 +75,11 @@ class NewGeneration:
         limit: int,
         wait_seconds: float,
         told: Told = untold,
+        made_by: MadeBy | None = None,
     ) -> None:
-        """`limit` bounds how many differences are listed, `wait_seconds` how long the workers may take to follow."""
+        """`limit` bounds how many differences are listed, `wait_seconds` how long the workers may take to follow. What is rebuilt is kept for another attempt where
+        it is told by what it is `made_by`."""
+        self._made_by = made_by
         self._contract, self._ids, self._enrolment = contract, ids, enrolment
         self._kafka, self._limit, self._wait, self._told = kafka, limit, wait_seconds, told
         self._admin = TopicsAdmin(kafka)
@@ -108,32 +112,49 @@ class NewGeneration:
         self, logs: Logs, running: SpaceTopics, wanted: int, *, sure: bool
     ) -> tuple[list[PartitionReport], list[Written]] | Refused:
         """Rebuild, compare, write, read back, and say where its workers begin. Nothing of it is in force then."""
-        count = self._contract.partitions
         then = SpaceRules(self._contract, self._ids, generation=running.generation)
-        with (
-            scratch("generation") as folder,
-            closing(WorkerStore(folder / "states")) as stores,
-        ):
-            replay = Replay(then, self._enrolment.view, logs, stores, self._limit)
-            replay.require_whole()
-            committed = self._commits.read(running)
-            reports = [
-                replay.replay(number, None, self._merged, compare=True, verdicts=False, committed=committed[number])
-                for number in range(count)
-            ]
-            if not sure and any(report.differing for report in reports):
-                return Refused(reports)
-            rules = SpaceRules(self._contract, self._ids, generation=wanted)
-            lay_topics(self._admin, logs, running, wanted, count)
-            written, delivery = [], Delivery(self._kafka)
-            for number in range(count):
-                self._told("writing", number, count)
-                store = replay.rebuilt(number)
-                open_calls.take_over(then, logs, number, store)
-                written.append(publish(rules, number, store, delivery.deliver))
-                require_written(rules, logs, number, store, stores.partition(2 * count + number))
-        self._commits.begin(rules.topics, {report.partition: report.merged_to + 1 for report in reports})
+        devices = self._enrolment.view
+        with scratch("generation") as folder, closing(WorkerStore(folder / "states")) as stores:
+            Replay(then, devices, logs, stores, self._limit).require_whole()
+            with self._kept(wanted) as kept, closing(WorkerStore(kept.folder / "rebuilt")) as rebuilt:
+                replay = Replay(then, devices, logs, stores, self._limit, rebuilt)
+                reports = self._rebuild(replay, running)
+                if not sure and any(report.differing for report in reports):
+                    kept.stays = True  # --yes goes on from here
+                    return Refused(reports)
+                written = self._write(replay, then, logs, wanted, stores)
+                topics = SpaceTopics(self._contract.name, wanted)
+                self._commits.begin(topics, {report.partition: report.merged_to + 1 for report in reports})
         return reports, written
+
+    def _kept(self, wanted: int) -> AbstractContextManager[Kept]:
+        """Where what is rebuilt lies: of each op topic that there ever was in a folder of its own."""
+        if self._made_by is None:
+            return nothing_kept("rebuilt")
+        name = self._contract.name
+        (ops,) = self._admin.topic_ids([SpaceTopics(name).ops])
+        return kept("generation", f"{name}-{wanted}-{ops}", self._made_by)
+
+    def _rebuild(self, replay: Replay, running: SpaceTopics) -> list[PartitionReport]:
+        committed = self._commits.read(running)
+        return [
+            replay.replay(number, None, self._merged, compare=True, verdicts=False, committed=committed[number])
+            for number in range(self._contract.partitions)
+        ]
+
+    def _write(self, replay: Replay, then: SpaceRules, logs: Logs, wanted: int, stores: WorkerStore) -> list[Written]:
+        """Into topics of its own, and read back."""
+        count = self._contract.partitions
+        rules = SpaceRules(self._contract, self._ids, generation=wanted)
+        lay_topics(self._admin, logs, then.topics, wanted, count)
+        written, delivery = [], Delivery(self._kafka)
+        for number in range(count):
+            self._told("writing", number, count)
+            store = replay.rebuilt(number)
+            open_calls.take_over(then, logs, number, store)
+            written.append(publish(rules, number, store, delivery.deliver))
+            require_written(rules, logs, number, store, stores.partition(2 * count + number))
+        return written
 
     def _return(self, logs: Logs, to: SpaceTopics, now: InForce, *, sure: bool) -> None:
         """An earlier generation can be put in force again."""

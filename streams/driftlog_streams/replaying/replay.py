@@ -18,8 +18,9 @@ from driftlog_schemas.messages import ChainRow, CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.rules import Devices, SpaceRules
-from driftlog_streams.errors import WorkerError
+from driftlog_streams.errors import SetupProblem, WorkerError
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.replaying.comparing import Difference, differences
 from driftlog_streams.replaying.logs import Logs
@@ -66,6 +67,8 @@ class PartitionReport:
     """What a replay of one partition has found."""
 
     partition: int
+    before: int = 0
+    """So many op records were merged by attempts before this one."""
     records: int = 0
     ops: int = 0
     merged_to: int = -1
@@ -83,13 +86,27 @@ class PartitionReport:
 class Replay:
     """Of one space, with stores in a folder of its own."""
 
-    def __init__(self, rules: SpaceRules, devices: Devices, logs: Logs, stores: WorkerStore, limit: int) -> None:
-        """`limit` is how many differences of each kind and partition are listed; all are counted."""
+    def __init__(
+        self,
+        rules: SpaceRules,
+        devices: Devices,
+        logs: Logs,
+        stores: WorkerStore,
+        limit: int,
+        kept: WorkerStore | None = None,
+    ) -> None:
+        """`limit` is how many differences of each kind and partition are listed; all are counted. What is rebuilt lies in `kept` where that is given, as an
+        attempt that was cut off has left it."""
         self._rules, self._devices, self._logs, self._stores, self._limit = rules, devices, logs, stores, limit
+        self._kept = kept or stores
 
     def rebuilt(self, partition: int) -> PartitionStore:
         """The store that a replay of this partition fills."""
-        return self._stores.partition(partition)
+        return self._kept.partition(partition)
+
+    def _waiting(self, partition: int) -> PartitionStore:
+        """The parked commands of what is rebuilt."""
+        return self._kept.partition(3 * self._rules.partitions + partition)
 
     def _running(self, partition: int) -> PartitionStore:
         return self._stores.partition(self._rules.partitions + partition)
@@ -130,12 +147,13 @@ class Replay:
                 model.take(block)
             until = Until(offset=max(model.group, committed - 1)) if until is None else until
         told = self._comparison(partition, report) if verdicts else lambda arrival, outcome: None
-        rebuild = Rebuild(self._rules, partition, self.rebuilt(partition), self._devices, told)
-        for record in self._records(ops, partition, until):
+        rebuild = self._rebuild(partition, until, told)
+        report.before, report.merged_to = rebuild.following, rebuild.following - 1
+        for record in self._records(ops, partition, until, rebuild.following):
             rebuild.take(record)
             report.merged_to = record.offset
             if not rebuild.records % 1000:
-                progress(partition, rebuild.records, end)
+                progress(partition, report.before + rebuild.records, end)
         for arrival in rebuild.end():
             told(arrival, CommandOutcome(arrival.command.id, Verdict.PARKED))
         progress(partition, end, end)
@@ -146,8 +164,30 @@ class Replay:
             report.differing = len(report.differences) + sum(1 for _ in found)
         return report
 
-    def _records(self, topic: str, partition: int, until: Until | None) -> Iterator[ChangelogRecord]:
-        for block in self._logs.blocks(topic, partition):
+    def _rebuild(
+        self, partition: int, until: Until | None, told: Callable[[Arrival, CommandOutcome | None], None]
+    ) -> Rebuild:
+        """As an attempt before has left it."""
+        topic, waiting = self._rules.topics.parked, self._waiting(partition)
+
+        def sealed(part: PartitionFlight) -> None:
+            """First: what is taken off this list leaves with the flight after the one that needs it no more."""
+            words = [(record.key, record.value) for record in part.outcomes if record.topic == topic]
+            waiting.write(words, waiting.mark)
+
+        rebuild = Rebuild(self._rules, partition, self.rebuilt(partition), self._devices, told, sealed=sealed)
+        if until is not None and until.offset is not None and rebuild.following > until.offset + 1:
+            raise SetupProblem(
+                f"an earlier attempt has rebuilt partition {partition} up to op {rebuild.following - 1}, and {until.offset} is the last one that is to be in it",
+                "delete the folders driftlog-kept-* among the temporary files, and run the command again",
+            )
+        if rebuild.following:
+            parked = [self._rules.records.decode_parked(value) for _, value in waiting.documents()]
+            rebuild.resume([one for one in parked if one.offset < rebuild.following])
+        return rebuild
+
+    def _records(self, topic: str, partition: int, until: Until | None, start: int) -> Iterator[ChangelogRecord]:
+        for block in self._logs.blocks(topic, partition, start):
             for record in block:
                 if until is not None and until.passed(record):
                     return

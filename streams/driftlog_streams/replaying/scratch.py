@@ -37,14 +37,14 @@ def _made(prefix: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         with suppress(FileNotFoundError, BlockingIOError):  # being swept away, before it was locked
-            held = _locked(folder)
+            held = locked(folder)
             if folder.exists():
                 return folder, held
             os.close(held)
 
 
-def _locked(folder: Path) -> int:
-    """Raises OSError: somebody holds it, it is not ours, or it is gone."""
+def locked(folder: Path) -> int:
+    """The lock of a folder, until it is closed. Raises OSError: somebody holds it, it is not ours, or it is gone."""
     found = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(found).st_uid != os.geteuid():
@@ -59,7 +59,7 @@ def _locked(folder: Path) -> int:
 def _sweep(prefix: str) -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         try:
-            held = _locked(folder)
+            held = locked(folder)
         except OSError:  # not to be touched
             continue
         shutil.rmtree(folder, ignore_errors=True)

@@ -104,6 +104,9 @@ class Shell:
         self._environment["DRIFTLOG_OPERATOR"] = str(_operator_folder())
         self._environment |= {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
         self._environment["COLUMNS"] = COLUMNS
+        temporary = folder.with_name(f"{folder.name}-temporary")
+        temporary.mkdir(exist_ok=True)
+        self._environment["TMPDIR"] = str(temporary)
 
     def declare(
         self,
@@ -141,7 +144,7 @@ class Shell:
     def killed(self, step: str, moment: str, number: int, *words: str) -> None:
         """It ends by SIGKILL `before` or `after` this call of a step of it (see `killed_at`)."""
         path = os.pathsep.join([str(CHECKOUT), *filter(None, [self._environment.get("PYTHONPATH")])])
-        environment = self._environment | {"PYTHONPATH": path, "TMPDIR": str(self.folder)}  # it cannot clean up
+        environment = self._environment | {"PYTHONPATH": path}
         found = self._to_its_end([step, moment, str(number), *words], environment, KILLED)
         assert found.code == -signal.SIGKILL, (step, moment, number, found)
 

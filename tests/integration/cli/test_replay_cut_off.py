@@ -1,0 +1,73 @@
+"""A rebuild on a real broker is ended by SIGKILL in its middle: the same command reads only the rest, and what comes of it is the same byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftlog_schemas.topics import SpaceTopics
+from tests.integration.cli.shell import Ended, Shell
+from tests.integration.cli.test_generations import APP, extents, run, shell, to, told
+from tests.integration.conftest import LoadRun
+
+__all__ = ["run", "shell"]
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+OPS = 12_000
+SEAL = "driftlog_streams.replaying.rebuild:Rebuild._seal"
+"""500 op records are in the store."""
+
+
+def left(shell: Shell) -> list[str]:
+    """What killed commands have left."""
+    folder = shell.folder.with_name(f"{shell.folder.name}-temporary")
+    return sorted(path.name for path in folder.glob("driftlog-kept-*"))
+
+
+def replayed(ended: Ended) -> dict[str, Any]:
+    assert ended.out, ended
+    found = told(ended)
+    return {name: found[name] for name in ("merged_before", "records", "differing", "merged_to")}
+
+
+def test_the_same_command_reads_only_the_rest(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
+    with run.worker("only") as worker:
+        with run.feeder(OPS, records_per_second=400):
+            pass
+        run.group.await_drained(120)
+        there = sum(end for _, end in extents(run, SpaceTopics(run.space.name).ops))
+        assert there > 1_500
+
+        whole, rest = tmp_path / "whole.jsonl", tmp_path / "rest.jsonl"
+        uncut = replayed(shell.run("replay", *APP, "--json", "--out", str(whole)))
+        assert (uncut["merged_before"], uncut["records"], uncut["differing"]) == (0, there, 0)
+        assert not left(shell)
+
+        shell.killed(SEAL, "after", 2, "replay", *APP)
+        assert len(left(shell)) == 1
+        shell.killed(SEAL, "after", 1, "replay", *APP)
+        done = shell.run("replay", *APP, "--json", "--out", str(rest))
+        assert done.code == 0, done
+        found = replayed(done)
+        assert found["merged_before"] >= 1_000 and found["records"] == there - found["merged_before"]
+        assert found == uncut | {"merged_before": found["merged_before"], "records": found["records"]}
+        assert whole.read_bytes() == rest.read_bytes() and not left(shell)
+
+        shell.killed(SEAL, "after", 2, "replay", *APP)
+        other = shell.run("replay", *APP, "--until", "100000", "--json")
+        assert replayed(other)["merged_before"] == 0 and "until" in other.err and "not gone on with" in other.err
+        assert not left(shell)
+
+        words = ("replay", *APP, "--to-generation", "2")
+        shell.killed(SEAL, "after", 2, *words)
+        reached = to(shell, 2)
+        assert reached.code == 0, (reached, worker.tail())
+        made = replayed(reached)
+        assert made["merged_before"] == 1_000 and made["records"] == there - 1_000 and made["differing"] == 0
+        assert told(reached)["in_force"] and told(reached)["made"] and not left(shell)
+        (checked,) = shell.run("replay", *APP, "--diff", "--json").data["spaces"]
+        assert (checked["generation"], checked["differing"], checked["changed"]) == (2, 0, 0)
+        assert worker.stop() == 0
