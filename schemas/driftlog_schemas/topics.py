@@ -202,7 +202,8 @@ def space_topics(
             },
         ),
         *(topic for one in generations for topic in generation_topics(space, partitions, one, retention_ms)),
-        Topic(conflicts_topic(space), partitions, compact),
+        # an agent that was away for longer reads all conflicts again
+        Topic(conflicts_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS)}),
         # a stranger's tombstone is found, and answered, by a worker that was away for so long
         Topic(parked_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), **size}),
         Topic(

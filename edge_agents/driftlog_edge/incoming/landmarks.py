@@ -49,7 +49,7 @@ class Landmarks:
         """What follows from what the broker has of a partition, of which so much was read (`asked_at`) when it was asked; `away` says that deletions may
         have been missed there."""
         cursor = self.cursor(space, kind, place)
-        why = broken(cursor, extent, asked_at) or (AWAY if away and kind == "state" else "")
+        why = broken(cursor, extent, asked_at) or (AWAY if away else "")
         begun = Cursor(0, extent.topic_id)
         if not why:
             if cursor.topic_id == extent.topic_id:

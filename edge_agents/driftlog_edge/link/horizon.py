@@ -47,7 +47,7 @@ class Horizon:
         self._warned = False
 
     def kept(self, topic: str) -> float:
-        """For how many seconds a topic of states tells what was deleted."""
+        """For how many seconds a topic tells what was deleted."""
         return self._kept.get(topic, DEFAULT_SECONDS)
 
     async def ask(self, asker: Asker, names: Collection[str], seconds: float) -> None:

@@ -85,6 +85,11 @@ class Places:
         cursor = self.cursor(*place)  # of a topic that was made anew it counts nothing
         return cursor.topic_id == extent.topic_id and (cursor.offset >= extent.end or extent.start >= extent.end)
 
+    def states_beside(self, place: tuple[str, int]) -> tuple[str, int]:
+        """The partition of states that tells of the same documents as this one of conflicts."""
+        space = self.topics[place[0]][0]
+        return next(one for one in self.states if one[1] == place[1] and self.topics[one[0]][0] == space)
+
     def described(self, place: tuple[str, int]) -> tuple[str, Kind]:
         """The space of a place, and what it carries."""
         return self.topics[place[0]]
