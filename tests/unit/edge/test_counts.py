@@ -231,7 +231,8 @@ async def test_nothing_leaves_a_new_folder_before_the_counts_were_compared(opene
         assert route.sent == []
         route.answering = True
         await until(lambda: agent.status()["pending"] == 0)
-    route.answering, before = False, len(route.sent)
-    async with opened(PARTITIONS) as agent:
+        route.up = False
         await sold(agent)
+    route.up, route.answering, before = True, False, len(route.sent)
+    async with opened(PARTITIONS):
         await until(lambda: sum(len(batch.lsns) for batch in route.sent[before:]) == 6)
