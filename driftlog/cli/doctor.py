@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from confluent_kafka import KafkaException
 
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, rows
@@ -30,7 +31,7 @@ from driftlog_schemas.device_lines import DeviceLines
 from driftlog_schemas.errors import BrokerUnreachable, ContractError
 from driftlog_schemas.identity import CLOUD, NO_DEVICES
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.moves import declared_name, present_app
+from driftlog_schemas.moves import declared_name, following_name, present_app
 from driftlog_schemas.operator_keys import WARN_MS
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -42,6 +43,7 @@ from driftlog_streams.errors import WorkerError
 from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.reading.fleet import fleet_of, read_heartbeats
 from driftlog_streams.reading.followers import Behind, behind
+from driftlog_streams.reading.workers import WorkerReader
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.in_force import devices_now
 
@@ -188,6 +190,26 @@ def _merging(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fi
             )
 
 
+def _merging_before(settings: ConnectionSettings, lines: DeviceLines) -> Iterator[Finding]:
+    """Workers that merge behind the ends of logs, for they know of none."""
+    reader = WorkerReader(settings.kafka, lambda name: lines.generations(name).merged)
+    for space, to in sorted(lines.moves().items()):
+        try:
+            members = reader.look(space)
+        except KafkaException as error:
+            yield Finding(
+                "wrong", f"workers of {space}", f"who is there cannot be told: {error}", "see the broker's log"
+            )
+            continue
+        if old := [f"{worker.name} on {worker.host}" for worker in members if not worker.knows_ends]:
+            yield Finding(
+                "wrong",
+                f"workers of {space}",
+                f"the space has moved to {following_name(space, to.number)}, and a release that does not know of that merges here what nobody reads: {', '.join(old)}",
+                "end them, and start workers of this release; devices that send there need a newer release, too (docs/repartitioning.md)",
+            )
+
+
 def _left_behind(settings: ConnectionSettings, lines: DeviceLines, codecs: RecordCodecs) -> list[Behind]:
     """Moves that devices have not followed yet, as they say."""
     moves = lines.moves()
@@ -243,6 +265,7 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             f"it is being given {count} partitions, and that is not finished: what devices write waits with them",
             f"run `driftlog topics repartition --app ... --space {declared_name(space)} --partitions {count} --yes`, which goes on",
         )
+    yield from _merging_before(settings, lines)
     for one in left:
         yield Finding(
             "note",

@@ -55,11 +55,14 @@ def rotate(
     operator: OperatorPath = None,
     root: Annotated[Path | None, typer.Option(help="The root key's file, if it is kept elsewhere.")] = None,
     *,
+    yes: Annotated[bool, typer.Option("--yes", help="Also while a space is being moved or switched.")] = False,
     settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """Make the next operator's key and sign every line again with it; the one before counts no more.
+
+    While a space is given another number of partitions, or goes over to another generation, it is refused: the command that does it has the key of before, and would end.
 
     Example: driftlog operator rotate --root /media/safe/root.json
     """
@@ -67,7 +70,7 @@ def rotate(
     key = folder.root(root)
     ids = CachedRegistry(settings.registry, cache, register=True)
     with Enrolment(settings.kafka, ids, folder.operator(), trusted_root(settings)) as enrolment:
-        made = enrolment.rotate_operator(key, folder.keep)
+        made = enrolment.rotate_operator(key, folder.keep, sure=yes)
     _show(made, folder, json)
 
 

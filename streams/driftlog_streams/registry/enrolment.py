@@ -162,11 +162,17 @@ class Enrolment:
         )
         return self._publish(with_terms(device, terms))
 
-    def rotate_operator(self, root: RootKey, keep: Callable[[OperatorKey], None]) -> OperatorKey:
-        """The next operator signs every line again; only then the ones before count no more. Raises `SetupProblem`.
+    def rotate_operator(self, root: RootKey, keep: Callable[[OperatorKey], None], *, sure: bool = False) -> OperatorKey:
+        """The next operator signs every line again; only then the ones before count no more.
 
-        Cut off anywhere, both count, and it can be begun again. `keep` writes the new operator down.
+        Cut off anywhere, both count, and it can be begun again. `keep` writes the new operator down. A command that moves a space, or switches its generation, has the key of
+        before and would end: `sure`, it is rotated all the same.
+
+        Raises:
+            SetupProblem: also where such a command is not at its end.
         """
+        if not sure:
+            self._require_rest()
         lines = self.view.lines
         generation = max(lines.generation, self._signer().certificate.generation) + 1
         now = self._now_ms()
@@ -180,6 +186,19 @@ class Enrolment:
         if devices:  # one line with the final certificate ends all operators before
             self._send([_again(_again(devices[0]))])
         return final
+
+    def _require_rest(self) -> None:
+        lines = self.view.lines
+        moving = (f"{space} is being given {count} partitions" for space, count in lines.moving().items())
+        switching = (
+            f"{space} is being switched from generation {now.read} to {now.merged}"
+            for space, now in lines.under_way().items()
+        )
+        if begun := [*moving, *switching]:
+            raise SetupProblem(
+                f"{', '.join(begun)}, by a command that would end where the operator's key is another one",
+                "let that come to its end, `driftlog doctor` says how; where the key must go at once give --yes, and run that command again",
+            )
 
     def generations(self, space: str) -> tuple[InForce, frozenset[int]]:
         """Which generations of a space are in force, and which ever were."""
@@ -218,7 +237,7 @@ class Enrolment:
         line = self._line_of(space)
         if line.version != announced_in:
             raise SetupProblem(
-                f"somebody else has begun to give {space} another number of partitions, or has taken it back",
+                f"somebody else has begun to give {space} another number of partitions, or has taken it back, or the operator's key was rotated",
                 "let that come to its end; if it does not, run the command again",
             )
         return line
