@@ -27,7 +27,7 @@ from typing import ClassVar
 from driftlog_infra import artifacts
 from driftlog_infra.errors import StartFailed
 from driftlog_infra.ports import LOOPBACK
-from driftlog_infra.process import STOP_SECONDS
+from driftlog_infra.process import STOP_SECONDS, start_time
 from driftlog_infra.security import Security, write_private
 from driftlog_infra.servant import Servant
 from driftlog_infra.server import EmbeddedServer
@@ -96,7 +96,9 @@ class EmbeddedPostgres(EmbeddedServer):
             servant.own(self.folder)
         home = self._home(servant)
         data = self.folder / "data"
-        if not data.exists():
+        if data.exists():
+            _forget_the_dead(data / "postmaster.pid")
+        else:
             self._initialize(home, servant, data)
         settings = {**_SETTINGS, "port": self.port, "fsync": "off" if self.ephemeral else "on"}
         if self.security is not None:
@@ -177,6 +179,14 @@ class EmbeddedPostgres(EmbeddedServer):
             raise ConnectionRefusedError("no TLS there")
         context = ssl.create_default_context(cafile=str(self.security.authority))
         return context.wrap_socket(plain, server_hostname=LOOPBACK)
+
+
+def _forget_the_dead(lock: Path) -> None:
+    """Remove the lock of a server that has ended and that nobody has reaped: PostgreSQL asks only whether there is a process of that number, and where nobody
+    reaps (a container without an init) there is one for ever. The folder is ours (`claim`, which all its processes hold), so none of them is left."""
+    pid = lock.read_text().partition("\n")[0] if lock.exists() else ""
+    if pid.isdecimal() and start_time(int(pid)) is None:
+        lock.unlink()
 
 
 def _run_by(servant: Servant | None, command: list[str]) -> list[str]:

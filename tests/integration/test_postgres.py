@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,8 @@ import pytest
 from driftlog_infra import EmbeddedPostgres
 from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken
 from driftlog_infra.servant import Servant
+from tests.integration.test_broker import is_unclaimed
+from tests.load.waiting import until
 
 
 def ask(server: EmbeddedPostgres, query: str) -> object:
@@ -39,6 +42,18 @@ def test_what_was_committed_is_there_after_stop_and_kill() -> None:
             assert ask(server, "SELECT count(*) FROM kept") == 1
         folder = server.folder
     assert not folder.exists()
+
+
+def test_one_that_was_killed_and_that_nobody_has_reaped_is_started_again() -> None:
+    with EmbeddedPostgres() as unreaped:
+        write(unreaped, "CREATE TABLE kept (n int)")
+        pid = unreaped.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)  # and it stays a zombie: its parent, which is this process, does not look
+        until(lambda: is_unclaimed(unreaped.folder), "its other processes are gone", 60)
+        with EmbeddedPostgres(unreaped.folder) as server:
+            assert Path(f"/proc/{pid}").exists()
+            assert ask(server, "SELECT count(*) FROM kept") == 0
 
 
 def test_nobody_is_let_in_without_the_password(tmp_path: Path) -> None:
