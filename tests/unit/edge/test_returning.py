@@ -458,37 +458,7 @@ async def test_what_is_read_while_an_answer_is_on_its_way_is_no_end_before_it(re
     committer.close()
 
 
-@pytest.mark.parametrize(
-    ("kept", "days", "more", "returns"),
-    [
-        (None, 29, True, False),
-        (None, 31, True, True),
-        (None, 31, False, False),
-        (86_400.0, 2, True, True),
-        (86_400.0, 0.5, True, False),
-        (None, -1, True, True),
-    ],
-    ids=["in time", "too long", "nothing was missed", "as the topic says", "in the topic's time", "clock went back"],
-)
-async def test_away_for_longer_than_tombstones_are_kept(
-    lives: Callable[..., Replica], cloud: Cloud, kept: float | None, days: float, more: bool, returns: bool
-) -> None:
-    replica = lives()
-    cloud.write(TEA, "on_hand", "increment", 1)
-    look(replica, cloud)
-    read(replica, cloud)
-    replica.clock.ms += int(days * 86_400_000)
-    asker = _Asker(kept)
-    asker.end = 2 if more else 1
-    lookout, committer = looking(replica, asker)
-    assert await lookout.look() is not None, "asked at the beginning only"
-    assert (await lookout.look(beginning=True) is None) == returns
-    assert (return_of(replica.journal, "retail", S1) is not None) == returns
-    await committer.drained()
-    committer.close()
-
-
-@pytest.mark.parametrize(
+away = pytest.mark.parametrize(
     ("kept", "days", "more", "again"),
     [
         (None, 29, True, False),
@@ -500,6 +470,29 @@ async def test_away_for_longer_than_tombstones_are_kept(
     ],
     ids=["in time", "too long", "nothing was missed", "as the topic says", "in the topic's time", "clock went back"],
 )
+"""For how long tombstones are kept, how many days nothing was read, whether there is more then: must it be read again?"""
+
+
+@away
+async def test_away_for_longer_than_tombstones_are_kept(
+    lives: Callable[..., Replica], cloud: Cloud, kept: float | None, days: float, more: bool, again: bool
+) -> None:
+    replica = lives()
+    cloud.write(TEA, "on_hand", "increment", 1)
+    look(replica, cloud)
+    read(replica, cloud)
+    replica.clock.ms += int(days * 86_400_000)
+    asker = _Asker(kept)
+    asker.end = 2 if more else 1
+    lookout, committer = looking(replica, asker)
+    assert await lookout.look() is not None, "asked at the beginning only"
+    assert (await lookout.look(beginning=True) is None) == again
+    assert (return_of(replica.journal, "retail", S1) is not None) == again
+    await committer.drained()
+    committer.close()
+
+
+@away
 async def test_away_for_longer_than_tombstones_of_conflicts_are_kept(
     lives: Callable[..., Replica], cloud: Cloud, kept: float | None, days: float, more: bool, again: bool
 ) -> None:

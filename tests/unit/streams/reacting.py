@@ -285,3 +285,16 @@ class World:
         value = self.partitions[number].rows[REACTION_REPLICA]
         assert value is not None
         return self.rules.records.decode_chain_row(value)
+
+
+def with_a_failure_unmerged() -> World:
+    """A transfer has left; `arrive` was called for, and has failed, in a batch of the worker's that waits in the log and is merged by nobody yet."""
+    world = World()
+    world.transfer("1", 5)
+    for number in (0, 1):
+        world.step(number)
+        world.fly(number)
+    broken.add("arrive")
+    world.react(1)
+    broken.clear()
+    return world

@@ -159,15 +159,7 @@ def test_what_had_failed_may_be_sent_again_where_the_space_goes_on_once(tmp_path
 def test_what_failed_and_was_not_set_aside_when_the_last_worker_died_is_so_where_the_space_goes_on(
     tmp_path: Path,
 ) -> None:
-    world = World()
-    world.transfer("1", 5)
-    world.step(0)
-    world.fly(0)
-    world.step(1)
-    world.fly(1)
-    reacting.broken.add("arrive")
-    world.react(1)
-    reacting.broken.clear()
+    world = reacting.with_a_failure_unmerged()
     close(world)
     world.start()
     for number in (0, 1):

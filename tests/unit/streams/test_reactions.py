@@ -147,15 +147,7 @@ def test_what_the_command_refuses_is_set_aside_and_may_be_sent_again() -> None:
 
 def refused_after_a_take_over() -> World:
     """The batch that says that a call has failed is merged by a worker which has not read again what was called for."""
-    world = World()
-    world.transfer("1", 5)
-    world.step(0)
-    world.fly(0)
-    world.step(1)
-    world.fly(1)
-    reacting.broken.add("arrive")
-    world.react(1)
-    reacting.broken.clear()
+    world = reacting.with_a_failure_unmerged()
     world.start()
     world.step(1)
     return world
