@@ -64,6 +64,17 @@ class Signs(NamedTuple):
     """Device -> when it last began too many lives."""
 
 
+class _Sent(NamedTuple):
+    """What became of records that were given to the broker."""
+
+    stamps: list[tuple[int, int]]
+    """Kind and milliseconds, of each that was taken."""
+    missing: int
+    """How many were not."""
+    why: str
+    """The first reason."""
+
+
 class Enrolment:
     """The registry of one cluster. A context manager: it holds a reader of the topic. Without an operator it only reads."""
 
@@ -324,24 +335,24 @@ class Enrolment:
                 )
 
     def _deliver(self, values: dict[str, bytes]) -> None:
+        sent = self._produce(topics.DEVICES, values)
+        if sent.missing:
+            raise DeliveryFailed(
+                f"the broker did not take {sent.missing} of {len(values)} lines: {sent.why}", "see the broker's log"
+            )
+
+    def _produce(self, topic: str, values: Mapping[str, bytes | None]) -> _Sent:
+        """Each value under its key, into the topic's one partition."""
+        stamps: list[tuple[int, int]] = []
         failures: list[str] = []
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
+            if error is None:
+                stamps.append(message.timestamp())
+            else:
                 failures.append(error.str())
 
-        producer = self._producer()
-        for name, value in values.items():
-            producer.produce(topics.DEVICES, value, name.encode(), 0, on_delivery)
-        left = producer.flush(TIMEOUT_SECONDS + 1)
-        if left or failures:
-            raise DeliveryFailed(
-                f"the broker did not take {left or len(failures)} of {len(values)} lines: {', '.join(failures[:1]) or 'no answer'}",
-                "see the broker's log",
-            )
-
-    def _producer(self) -> Producer:
-        return Producer(
+        producer = Producer(
             {
                 **self._kafka.client(),
                 "enable.idempotence": True,
@@ -350,6 +361,10 @@ class Enrolment:
                 "log_level": 0,
             }
         )
+        for key, value in values.items():
+            producer.produce(topic, value, key.encode(), 0, on_delivery)
+        left = producer.flush(TIMEOUT_SECONDS + 1)
+        return _Sent(stamps, left or len(failures), ", ".join(failures[:1]) or "no answer")
 
     # -- the time
 
@@ -359,25 +374,15 @@ class Enrolment:
     def _go_by_the_broker(self) -> None:
         """A record without a meaning beside the heartbeats makes the broker tell its time, as workers do. Raises `DeliveryFailed`, `TopicProblem`."""
         TopicsAdmin(self._kafka, timeout=5.0).require([topics.heartbeats_topic()])
-        told: list[tuple[int, int]] = []
-        failures: list[str] = []
-
-        def on_delivery(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                told.append(message.timestamp())
-            else:
-                failures.append(error.str())
-
-        producer, sent = self._producer(), self._own_ms()
-        producer.produce(topics.HEARTBEATS, None, CLOUD.encode(), 0, on_delivery)
-        producer.flush(TIMEOUT_SECONDS + 1)
-        if not told:
+        asked_ms = self._own_ms()
+        sent = self._produce(topics.HEARTBEATS, {CLOUD: None})
+        if not sent.stamps:
             raise DeliveryFailed(
-                f"the broker does not tell its time: {', '.join(failures[:1]) or 'no answer'}",
+                f"the broker does not tell its time: {sent.why}",
                 f"let the operator write to {topics.HEARTBEATS}, too, and see the broker's log",
             )
-        kind, append_ms = told[0]
-        ahead_ms = append_ms - sent if kind == TIMESTAMP_LOG_APPEND_TIME else 0
+        kind, append_ms = sent.stamps[0]
+        ahead_ms = append_ms - asked_ms if kind == TIMESTAMP_LOG_APPEND_TIME else 0
         if abs(ahead_ms) > SKEW_MS:
             self._ahead_ms = ahead_ms
             log.warning(
