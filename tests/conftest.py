@@ -30,8 +30,11 @@ from driftlog.testing.servers import RunningBroker, is_a_choice, running_broker,
 from driftlog_infra import EmbeddedBroker
 from tests.admin_clients import admin_of, delete_all_topics
 from tests.depth import ALL, BOTH, CHOICES, USUAL, Depth
+from tests.sudden_ends import tell_of_them
 
 if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
     from tests.spread import ServersApart
 
 _SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker", "empty_broker"}
@@ -78,6 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile"):
         usual = "shorter" if config.getoption("--depth") == USUAL else "usual"
         settings.load_profile("full" if config.getoption("--full") else usual)
+    tell_of_them()
     chosen = config.getoption("--broker")
     if not is_a_choice(chosen):
         raise pytest.UsageError(f"--broker={chosen}: expected embedded, kafka, redpanda, or HOST:PORT")
@@ -92,6 +96,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServersApart
     from tests.spread import ServersApart
 
     return ServersApart(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object | None) -> None:
+    """How a process that is lost has ended is told at once."""
+    if error is not None:
+        from tests.spread import how_it_ended
+
+        print(f"\n{node.gateway.id} {how_it_ended(node.gateway._io.popen)}")  # noqa: T201  # to who watches the run
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
