@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
-from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
 
 from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import DocumentId, document_key
@@ -29,25 +29,28 @@ PLACE = "market"
 PARTITION = partition_of(PLACE, PARTITIONS)
 
 
-def remade(run: LoadRun, policy: str = "compact") -> None:
-    """The state topic is deleted and made again, empty."""
+def remade(run: LoadRun) -> None:
+    """The state topic is deleted and made again, empty. Until its leader knows of that, it acknowledges what it then writes into the log that goes away."""
     admin, name = admin_of(run.bootstrap), topics.state_topic(run.space.name)
     admin.delete_topics([name])[name].result()
-    deadline = time.monotonic() + 30
-    while True:
+
+    def made() -> bool:
         try:
-            admin.create_topics([NewTopic(name, PARTITIONS, 1, config={"cleanup.policy": policy})])[name].result()
-            return
+            admin.create_topics([NewTopic(name, PARTITIONS, 1, config={"cleanup.policy": "compact"})])[name].result()
         except KafkaException:  # it is not wholly gone yet
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            return False
+        return True
+
+    until(made, f"{name} is made again", 30)
+    until(lambda: _end(run) == 0, "its leader has the new log", 30)
 
 
 def publish(run: LoadRun, first_group: int, hits: Mapping[str, int]) -> None:
-    """One group for each item, with that many hits by somebody else."""
+    """One group for each item, with that many hits by somebody else. All are in the log that is there now, not in the one before."""
     codec = StateCodec(run.space.collections[COLLECTION], run.ids)
     rules = codec.collection.document
     producer = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+    taken: list[int | None] = []
     for number, (item, count) in enumerate(hits.items()):
         document, state = DocumentId(COLLECTION, PLACE, item), rules.new()
         stamp = time.time_ns() // 1_000_000 << 16
@@ -58,8 +61,25 @@ def publish(run: LoadRun, first_group: int, hits: Mapping[str, int]) -> None:
             document_key(document),
             PARTITION,
             headers=groups.headers(first_group + number, last=True),
+            on_delivery=lambda _, message: taken.append(message.offset()),
         )
     assert producer.flush(30) == 0
+    last = taken[-1]
+    assert last is not None
+    until(
+        lambda: _end(run) == last + 1, f"the log has what was taken, to {last}", 30, lambda: f"It ends at {_end(run)}."
+    )
+
+
+def _end(run: LoadRun) -> int | None:
+    """Where the log of the place's partition ends; None while it has no leader."""
+    place = TopicPartition(topics.state_topic(run.space.name), PARTITION)
+    try:
+        return int(admin_of(run.bootstrap).list_offsets({place: OffsetSpec.latest()})[place].result().offset)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            raise
+        return None
 
 
 def shown(edge: EdgeProcess) -> dict[str, int]:
@@ -122,7 +142,11 @@ def test_a_state_topic_is_made_anew_while_the_agent_is_down(on_broker: Callable[
 def test_the_log_begins_after_what_was_read(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
     name = topics.state_topic(run.space.name)
-    remade(run, "compact,delete")  # of a topic that is only compacted the broker takes no beginning away
+    policy = ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[policy])
+    admin_of(run.bootstrap).incremental_alter_configs([changed])[
+        changed
+    ].result()  # of what is only compacted the broker takes no beginning away
     with run.edge(0, PLACE) as edge:
         publish(run, 0, {f"old-{n}": n + 1 for n in range(5)})
         until(lambda: len(shown(edge)) == 5, "it has the old rows", 60, edge.tail)
