@@ -77,7 +77,7 @@ def _end(run: LoadRun) -> int | None:
     try:
         return int(admin_of(run.bootstrap).list_offsets({place: OffsetSpec.latest()})[place].result().offset)
     except KafkaException as error:
-        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+        if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
             raise
         return None
 
