@@ -6,18 +6,32 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
+import structlog
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
 from driftlog_schemas.contract import AppContract, SpaceContract
 from driftlog_schemas.moves import Moved, present
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_streams.errors import SetupProblem
+from driftlog_streams.projections.errors import SinkAway
 from driftlog_streams.projections.following import StateLog
 from driftlog_streams.projections.metrics import ProjectorMetrics
 from driftlog_streams.projections.postgres.rebuild import Swap, shadow_of
 from driftlog_streams.projections.postgres.sink import PostgresSink
-from driftlog_streams.projections.projector import Done, Projector
+from driftlog_streams.projections.projector import LONGEST_PAUSE_SECONDS, Done, Projector
 from driftlog_streams.projections.records import StateReader
 from driftlog_streams.projections.settings import ProjectorSettings
 from driftlog_streams.telling.health import Health
+
+log = structlog.get_logger()
 
 
 class Projection:
@@ -61,7 +75,7 @@ class Projection:
     def rebuild(self, stop: threading.Event) -> Done:
         """All of it anew, beside what readers have, and in its place when it is as far. Raises `SetupProblem`, `SinkAway`."""
         swap = Swap(self._settings.postgres, self.schema)
-        swap.begin()
+        self._while_away(stop)(swap.begin)
         with closing(self._log()) as log, closing(self._sink(shadow_of(self.schema))) as sink:
             projector = self._projector(log, sink, self._all)
             projector.run(stop, lambda: log.ends(self._all), self._settings.wait)
@@ -73,6 +87,22 @@ class Projection:
 
             swap.finish(log.topic_id(), catch_up)
             return projector.done
+
+    def _while_away(self, stop: threading.Event) -> Retrying:
+        """Tries again while PostgreSQL is away, for as long as the settings say; then its `SinkAway` goes on."""
+
+        def told(state: RetryCallState) -> None:
+            why = None if state.outcome is None else state.outcome.exception()
+            log.warning("PostgreSQL is waited for", why=str(why))
+
+        return Retrying(
+            retry=retry_if_exception_type(SinkAway),
+            stop=stop_after_delay(self._settings.wait) | stop_when_event_set(stop),
+            wait=wait_exponential_jitter(0.5, max=LONGEST_PAUSE_SECONDS),
+            sleep=sleep_using_event(stop),
+            before_sleep=told,
+            reraise=True,
+        )
 
     def _run(self, stop: threading.Event, partitions: frozenset[int], *, to_end: bool) -> Done:
         with closing(self._log()) as log, closing(self._sink(self.schema)) as sink:

@@ -290,6 +290,19 @@ def test_postgresql_that_is_killed_is_waited_for(make_shop: Callable[..., Shop])
         assert any("begins again" in one["event"] for one in projector.told())
 
 
+def test_a_rebuild_waits_for_a_postgresql_that_is_away_when_it_begins(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 5})
+    with EmbeddedPostgres() as own:
+        project(shop, own)
+        own.kill()
+        anew = Projector(shop, own, "--rebuild", "--wait", "90s")
+        until(lambda: any("waited for" in one["event"] for one in anew.told()), "it waits", 60, anew.log)
+        own.start()
+        assert anew.wait() == 0, anew.log()
+        assert stock_rows(own, shop) == shown_rows(shop)
+
+
 def make_anew(shop: Shop) -> None:
     """The state topic, empty."""
     admin, name = admin_of(shop.bootstrap), topics.state_topic(shop.space)

@@ -82,7 +82,9 @@ def told(settings: PostgresSettings) -> Iterator[None]:
     except _REFUSED as error:
         raise SetupProblem(f"PostgreSQL at {settings.shown} refuses: {_line(error)}", CHECK_USER) from error
     except _GONE as error:
-        raise Superseded(f"somebody has taken the tables away: {_line(error)}") from error
+        raise Superseded(
+            f"somebody has taken the tables away ({_line(error)}): put them back, or have them built anew by --rebuild"
+        ) from error
     except (psycopg.OperationalError, errors.ReadOnlySqlTransaction) as error:
         remedy = _remedy(_line(error))
         if remedy is not None:
