@@ -48,7 +48,7 @@ def console(
         typer.Option(help="Scope to show; may be repeated. All that have a document, if none is given."),
     ] = None,
     http_host: Annotated[str | None, typer.Option(help="Where it listens; on loopback.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="Its port; 7430.")] = None,
+    http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Its port; 7430.")] = None,
 ) -> None:
     """The console: conflicts to decide, the fleet at a glance, what the cloud has set aside. It is a device like any other: enrol one for it.
 

@@ -21,6 +21,7 @@ from driftlog_schemas.connection import registry_at
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_schemas.signing import Identity
 
 
 class _WithQuestions(TyperGroup):
@@ -102,7 +103,9 @@ def init(
     bootstrap: Bootstrap = None,
     registry: Registry = None,
     config: Config = None,
-    http_port: Annotated[int, typer.Option(help="Port of the API on loopback.")] = 7420,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the API on loopback; 0 = a free one.")
+    ] = 7420,
 ) -> None:
     """Write the settings of an agent. Example: driftlog edge init --identity store-1.json --scope s1
 
@@ -110,6 +113,9 @@ def init(
     """
     if not identity.exists():
         fail(f"there is no identity file {identity}", "make one: driftlog devices enrol NAME --out FILE")
+    Identity.load(identity)
+    if "" in scope:
+        raise typer.BadParameter("a scope has a name; write one like --scope s1", param_hint="'--scope'")
     cluster = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     settings = {
         "data_dir": str(data_dir or identity.with_suffix(".replica")),

@@ -29,7 +29,7 @@ def repartition(
     app: AppOption,
     *,
     settings: ConnectionSettings,
-    partitions: Annotated[int, typer.Option(help="How many the space is to have.")],
+    partitions: Annotated[int, typer.Option(min=1, help="How many the space is to have.")],
     space: Annotated[str | None, typer.Option(help="The space; the only one by default.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only said what would be done.")] = False,
     wait: Annotated[

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from driftlog import App
 from driftlog.cli.root import app as cli
 from driftlog.fields.handle import FieldHandle
+from driftlog_schemas.signing import Identity
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
@@ -71,7 +72,7 @@ def test_the_settings_shown_are_those_that_init_writes(tmp_path: Path, monkeypat
     (line,) = (one for one in COMMANDS if one.startswith("driftlog edge init"))
     (shown,) = re.findall(r"`edge\.toml`, as `init` writes it:\n\n```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    Path("store-1.json").write_text("{}")
+    Identity.create("store-1").save(Path("store-1.json"))
     made = CliRunner().invoke(cli, shlex.split(line)[1:])
     assert made.exit_code == 0, made.output
     assert Path("edge.toml").read_text() == shown

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from driftlog.cli.root import GROUPS, app
+from driftlog_schemas.signing import Identity
 from tests.integration.cli.shell import Shell
 
 WITHOUT_DATA = {"broker fetch", "conflicts export", "edge init", "edge openapi", "edge run", "worker"}
@@ -104,7 +105,7 @@ def test_the_walk_finds_what_is_known_to_be_there() -> None:
 
 
 def test_the_settings_of_an_agent_have_the_addresses_that_the_environment_has(alone: Shell) -> None:
-    (alone.folder / "store-1.json").write_text("{}")
+    Identity.create("store-1").save(alone.folder / "store-1.json")
     words = ("edge", "init", "--identity", "store-1.json", "--scope", "s1")
     alone.run(*words).assert_done()
     made = tomllib.loads((alone.folder / "edge.toml").read_text())
@@ -114,7 +115,7 @@ def test_the_settings_of_an_agent_have_the_addresses_that_the_environment_has(al
 
 
 def test_the_settings_of_an_agent_have_how_a_secured_broker_lets_in_but_no_password(alone: Shell) -> None:
-    (alone.folder / "store-1.json").write_text("{}")
+    Identity.create("store-1").save(alone.folder / "store-1.json")
     (alone.folder / "ca.pem").write_text("")
     (alone.folder / "shared.toml").write_text(
         '[kafka]\nsecurity_protocol = "sasl_ssl"\nsasl_mechanism = "PLAIN"\nsasl_username = "till"\nsasl_password = "hidden"\nca_file = "ca.pem"\n'

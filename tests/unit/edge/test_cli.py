@@ -159,6 +159,26 @@ def test_init_writes_settings_that_an_agent_takes_and_overwrites_nothing(tmp_pat
     assert nobody.exit_code == 1 and "devices enrol" in nobody.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "code", "field"),
+    [
+        (["--http-port", "99999"], 2, "--http-port"),
+        (["--scope", ""], 2, "--scope"),
+        (["--identity", "other.json"], 1, "other.json"),
+        (["--identity", "."], 1, "."),
+    ],
+)
+def test_init_writes_no_settings_that_no_agent_takes(
+    wrong: list[str], code: int, field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Identity.create("store-1").save(Path("store-1.json"))
+    Path("other.json").write_text('{"name": "no identity"}')
+    made = CliRunner().invoke(cli, ["init", "--identity", "store-1.json", "--scope", "s1", *wrong])
+    assert made.exit_code == code and field in made.output
+    assert not Path("edge.toml").exists()
+
+
 def test_offline_pending_online_status(edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data(edge("offline", "--json"))["connection"] == "OFFLINE"
     edge("do", "receive", "store=s2", "sku=tea", "qty=1", "--key", "waits")
