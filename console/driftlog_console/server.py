@@ -49,9 +49,11 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.asking_again import while_refused_with
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.claims import write_claim
 from driftlog_streams.reading.merge_lag import LagReader
+from driftlog_streams.reading.topic_reading import MOVING
 from driftlog_streams.reading.workers import WorkerReader
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root
@@ -228,7 +230,7 @@ async def _documents(agent: EdgeAgent, signals: Signals) -> None:
 
 async def _scopes(seen: ScopesSeen) -> list[str]:
     try:
-        found = await asyncio.to_thread(seen.look)
+        found = await asyncio.to_thread(while_refused_with(MOVING)(seen.look))
     except (KafkaException, RecoveryFailed) as error:
         raise NothingToShow(
             f"which scopes there are cannot be read: {error}",

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_console import scopes
 from driftlog_console import server as console
+from driftlog_console.errors import NothingToShow
 from driftlog_console.scopes import ScopesSeen
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import DocumentId, document_key
@@ -42,6 +44,38 @@ def test_a_broker_that_does_not_answer_is_said_and_asked_again(monkeypatch: pyte
         with pytest.raises(RecoveryFailed, match="does not answer"):
             seen.look()
     assert seen.look() == ["retail.state 0"]
+
+
+async def test_partitions_that_have_no_leader_yet_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right after topics were made."""
+    monkeypatch.setattr(scopes, "ChangelogReader", Topics)
+    seen = ScopesSeen(KafkaSettings(), {"retail": 1})
+    refusals = [KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))] * 2
+    good = Topics.ends
+
+    def leaderless(self: Topics, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        if refusals:
+            raise refusals.pop()
+        return good(self, places)
+
+    monkeypatch.setattr(Topics, "ends", leaderless)
+    assert await console._scopes(seen) == ["retail.state 0"]
+    assert not refusals
+
+
+async def test_what_another_moment_does_not_mend_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "ChangelogReader", Topics)
+    seen = ScopesSeen(KafkaSettings(), {"retail": 1})
+    asked: list[object] = []
+
+    def refused(self: Topics, places: object) -> dict[tuple[str, int], int]:
+        asked.append(places)
+        raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+    monkeypatch.setattr(Topics, "ends", refused)
+    with pytest.raises(NothingToShow, match="cannot be read"):
+        await console._scopes(seen)
+    assert len(asked) == 1
 
 
 def test_a_scope_that_only_the_next_generation_has_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
