@@ -6,6 +6,7 @@ import asyncio
 import io
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import faust
 import pytest
@@ -63,10 +64,10 @@ class Falling(FaustApp):
 
 
 @pytest.mark.parametrize(("at_once", "reason"), [(True, "Unable to bootstrap"), (False, "the coordinator is gone")])
-def test_what_faust_gives_up_for_is_raised_and_no_bare_exit_code(at_once: bool, reason: str) -> None:
+def test_what_faust_gives_up_for_is_raised_and_no_bare_exit_code(at_once: bool, reason: str, tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    app = Falling("falling", store="memory://", web_enabled=False, loop=loop)
+    app = Falling("falling", store="memory://", datadir=str(tmp_path), web_enabled=False, loop=loop)
     app.at_once = at_once
     said = io.StringIO()
     worker = PromptWorker(
