@@ -15,7 +15,7 @@ import typer
 from driftlog.cli import device_facts
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, facts, rows
-from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
+from driftlog.cli.operator import OperatorPath, first_operator_key, operator_key, trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, fail, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
@@ -85,7 +85,7 @@ def enrol(
     unbound = None if target is None else _unbound(load_contract(target), permission)
     permissions = tuple(permission or ("*",))
     terms = (tuple(scope or ("*",)), (*permissions, PUBLISH) if may_publish else permissions)
-    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, first_operator_key(operator, settings)) as enrolment:
         line = enrolment.enrol(device, out, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys)
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
@@ -115,7 +115,7 @@ def enrol_cloud(
 
     Give its file to every worker (`driftlog worker --cloud-identity`). Example: driftlog devices enrol-cloud --out cloud.json
     """
-    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, first_operator_key(operator, settings)) as enrolment:
         line = enrolment.enrol(CLOUD, identity, (), (FORGET,), keep_keys=keep_keys)
     said = f"the workers' identity is {identity}: give it to them with --cloud-identity, and keep it secret"
     emit({**device_facts.data(line), "identity": str(identity)}, as_json=json, table=lambda: said)

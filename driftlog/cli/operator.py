@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +11,15 @@ from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, err, facts
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, told
 from driftlog.cli.texts import moment
+from driftlog_schemas.errors import ContractError
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.errors import WorkerError
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.registry.operator_folder import OperatorFolder, usual_folder
+from driftlog_streams.registry.operators_clock import broker_ahead_ms, own_ms
 from driftlog_streams.registry.pinning import given_root
 
 app = typer.Typer(no_args_is_help=True, help="Whose word the device registry is. Example: driftlog operator init")
@@ -32,10 +34,30 @@ OperatorPath = Annotated[
 
 @app.command()
 @told
-def init(operator: OperatorPath = None, json: Json = False) -> None:
-    """Make a root key and an operator's key that it certifies. Example: driftlog operator init --operator ./keys"""
+@connected
+def init(
+    operator: OperatorPath = None,
+    *,
+    settings: ConnectionSettings,
+    json: Json = False,
+) -> None:
+    """Make a root key and an operator's key that it certifies. Example: driftlog operator init --operator ./keys
+
+    The key counts from now on by the broker's clock. Where the broker cannot be asked, that is said, and this machine's clock is taken.
+    """
     folder = OperatorFolder(operator or usual_folder())
-    made = folder.create(_now())
+    folder.require_none()
+    try:
+        ahead_ms = broker_ahead_ms(settings.kafka)
+    except (ContractError, WorkerError) as error:
+        ahead_ms = 0
+        err.print(
+            f"the key is dated by this machine's clock, for the broker's time cannot be had ({error}): if the two may be apart,"
+            f" remove {folder.folder} and run this again when the broker can be asked, before anybody is enrolled",
+            soft_wrap=True,
+            markup=False,
+        )
+    made = folder.create(own_ms() + ahead_ms)
     err.print(f"put {folder.root_file} where it is safe: only `driftlog operator rotate` needs it", soft_wrap=True)
     _show(made, folder, json)
 
@@ -75,11 +97,16 @@ def rotate(
 
 
 def operator_key(folder: Path | None) -> OperatorKey:
-    """The operator's key, made where there is none, and said so."""
+    """The operator's key. Raises `IdentityProblem` where there is none."""
+    return OperatorFolder(folder or usual_folder()).operator()
+
+
+def first_operator_key(folder: Path | None, settings: ConnectionSettings) -> OperatorKey:
+    """The operator's key, made where there is none, and said so. Raises as `broker_ahead_ms` does, before it is made."""
     found = OperatorFolder(folder or usual_folder())
     if found.exists:
         return found.operator()
-    made = found.create(_now())
+    made = found.create(own_ms() + broker_ahead_ms(settings.kafka))
     err.print(
         f"made an operator's key in {found.folder}: it signs who may write, keep it safe;"
         f" pin its root everywhere with trust.root = {key_text(made.certificate.root)}",
@@ -95,10 +122,6 @@ def trusted_root(settings: ConnectionSettings) -> bytes | None:
     if given is None and folder.exists:
         return folder.operator().certificate.root
     return given
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _show(key: OperatorKey, folder: OperatorFolder, json: bool) -> None:

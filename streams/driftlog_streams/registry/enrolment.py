@@ -18,9 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import structlog
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer
-
 from driftlog_schemas import avro_files, topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.devices import (
@@ -35,7 +32,6 @@ from driftlog_schemas.devices import (
 )
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.generations import FIRST, InForce, ever_in_force, in_force, line_name, switched
-from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.moves import Moved, announced, announcing, moved, moving
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -46,13 +42,11 @@ from driftlog_streams.errors import DeliveryFailed, SetupProblem
 from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.reading.farewells import read_farewells
 from driftlog_streams.registry.device_view import DeviceView
-
-log = structlog.get_logger()
+from driftlog_streams.registry.operators_clock import broker_ahead_ms
+from driftlog_streams.registry.sending import send
 
 TIMEOUT_SECONDS = 15.0
 MAX_LINE_BYTES = 512 * 1024
-SKEW_MS = 5_000
-"""How far this machine's clock may be from the broker's without a word: changes count by the broker's."""
 
 
 class Signs(NamedTuple):
@@ -62,17 +56,6 @@ class Signs(NamedTuple):
     """Device -> the replicas of it that were wiped and have said so."""
     cloned: Mapping[str, int] = MappingProxyType({})
     """Device -> when it last began too many lives."""
-
-
-class _Sent(NamedTuple):
-    """What became of records that were given to the broker."""
-
-    stamps: list[tuple[int, int]]
-    """Kind and milliseconds, of each that was taken."""
-    missing: int
-    """How many were not."""
-    why: str
-    """The first reason."""
 
 
 class Enrolment:
@@ -102,7 +85,7 @@ class Enrolment:
         try:
             self.view.start(TIMEOUT_SECONDS)
             if self._operator is not None:
-                self._go_by_the_broker()
+                self._ahead_ms = broker_ahead_ms(self._kafka, self._own_ms)
         except BaseException:
             self.view.close()
             raise
@@ -335,59 +318,16 @@ class Enrolment:
                 )
 
     def _deliver(self, values: dict[str, bytes]) -> None:
-        sent = self._produce(topics.DEVICES, values)
+        sent = send(self._kafka, topics.DEVICES, values)
         if sent.missing:
             raise DeliveryFailed(
                 f"the broker did not take {sent.missing} of {len(values)} lines: {sent.why}", "see the broker's log"
             )
 
-    def _produce(self, topic: str, values: Mapping[str, bytes | None]) -> _Sent:
-        """Each value under its key, into the topic's one partition."""
-        stamps: list[tuple[int, int]] = []
-        failures: list[str] = []
-
-        def on_delivery(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                stamps.append(message.timestamp())
-            else:
-                failures.append(error.str())
-
-        producer = Producer(
-            {
-                **self._kafka.client(),
-                "enable.idempotence": True,
-                "acks": "all",
-                "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),
-                "log_level": 0,
-            }
-        )
-        for key, value in values.items():
-            producer.produce(topic, value, key.encode(), 0, on_delivery)
-        left = producer.flush(TIMEOUT_SECONDS + 1)
-        return _Sent(stamps, left or len(failures), ", ".join(failures[:1]) or "no answer")
-
     # -- the time
 
     def _now_ms(self) -> int:
         return self._own_ms() + self._ahead_ms
-
-    def _go_by_the_broker(self) -> None:
-        """A record without a meaning beside the heartbeats makes the broker tell its time, as workers do. Raises `DeliveryFailed`, `TopicProblem`."""
-        TopicsAdmin(self._kafka, timeout=5.0).require([topics.heartbeats_topic()])
-        asked_ms = self._own_ms()
-        sent = self._produce(topics.HEARTBEATS, {CLOUD: None})
-        if not sent.stamps:
-            raise DeliveryFailed(
-                f"the broker does not tell its time: {sent.why}",
-                f"let the operator write to {topics.HEARTBEATS}, too, and see the broker's log",
-            )
-        kind, append_ms = sent.stamps[0]
-        ahead_ms = append_ms - asked_ms if kind == TIMESTAMP_LOG_APPEND_TIME else 0
-        if abs(ahead_ms) > SKEW_MS:
-            self._ahead_ms = ahead_ms
-            log.warning(
-                "this machine's clock is not the broker's; changes count by the broker's", broker_ahead_ms=ahead_ms
-            )
 
 
 def _same(one: Terms, other: Terms) -> bool:

@@ -46,13 +46,17 @@ class OperatorFolder:
         """Is there an operator's key?"""
         return self.operator_file.exists()
 
-    def create(self, now_ms: int) -> OperatorKey:
-        """A root and its first operator. Raises `SetupProblem` where there is one, `IdentityProblem`."""
+    def require_none(self) -> None:
+        """Raises `SetupProblem` where there is a root or an operator."""
         for path in (self.root_file, self.operator_file):
             if path.exists():
                 raise SetupProblem(
                     f"{path} exists already", "use it, or name another folder; a new root makes every device unknown"
                 )
+
+    def create(self, now_ms: int) -> OperatorKey:
+        """A root and its first operator. Raises `SetupProblem` where there is one, `IdentityProblem`."""
+        self.require_none()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         root = RootKey.create()
         operator = OperatorKey.create(root, now_ms)

@@ -9,19 +9,24 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Producer
+from typer.testing import CliRunner
 
+from driftlog.cli.root import app as cli
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
 from driftlog_schemas.devices import DeviceStatus, with_terms
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.operator_keys import CLOCK_SLACK_MS
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
+from driftlog_streams.registry import operators_clock
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.registry.operator_folder import OperatorFolder
 from tests.integration.cli.shell import MODULE, Shell
@@ -161,6 +166,53 @@ def test_what_is_said_by_a_wrong_clock_counts_by_the_brokers(
     for line in (renewed, other):
         assert abs(line.latest.not_after_ms - now - YEAR_MS) < HOUR_MS
     assert abs(other.keys[0].from_ms - now) < HOUR_MS
+
+
+@pytest.mark.parametrize(
+    "words", [["operator", "init"], ["devices", "enrol", "store-1"]], ids=["init", "first enrolment"]
+)
+def test_a_key_that_is_made_by_a_wrong_clock_counts_by_the_brokers(
+    apart: Shell,
+    empty_broker: EmbeddedBroker,
+    registry_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    now = time.time_ns()
+    monkeypatch.setattr(operators_clock, "time", SimpleNamespace(time_ns=lambda: now + 4 * YEAR_MS * 1_000_000))
+    monkeypatch.setenv("DRIFTLOG_SCHEMA_CACHE", str(tmp_path / "schema-cache"))
+    monkeypatch.chdir(tmp_path)
+    where = ["--bootstrap", empty_broker.bootstrap, "--registry", registry_url]
+    if words[0] == "operator":
+        where = where[:2]
+    monkeypatch.setenv("DRIFTLOG_OPERATOR", str(tmp_path / "keys"))
+    made = CliRunner().invoke(cli, [*words, *where])
+    assert made.exit_code == 0, made.output
+    certificate = OperatorFolder(tmp_path / "keys").operator().certificate
+    assert abs(certificate.from_ms - now // 1_000_000) < 2 * CLOCK_SLACK_MS
+
+
+def test_a_key_that_no_broker_dates_is_said_to_be_dated_by_this_machine(alone: Shell, tmp_path: Path) -> None:
+    made = alone.run("operator", "init", "--operator", str(tmp_path / "keys"), "--json")
+    assert made.data["generation"] == 1
+    assert "dated by this machine's clock" in made.err
+    again = alone.run("operator", "init", "--operator", str(tmp_path / "keys"))
+    again.assert_one_line(1, "root.json exists already")
+
+
+@pytest.mark.parametrize("words", [("revoke",), ("wipe",), ("renew",), ("rotate-key", "--out", "new.json")])
+def test_only_an_enrolment_makes_a_key(alone: Shell, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """With another root whatever else is said would be believed by nobody, and the folder's name was a slip."""
+    name, *more = words
+    slip = alone.run("devices", name, "store-1", *more, "--operator", str(tmp_path / "kyes"))
+    slip.assert_one_line(1, "operator.json does not exist", "driftlog operator init")
+    assert not (tmp_path / "kyes").exists()
+
+
+def test_no_key_is_made_for_an_enrolment_that_no_broker_takes(alone: Shell, tmp_path: Path) -> None:
+    alone.run("devices", "enrol", "store-1", "--operator", str(tmp_path / "keys")).assert_one_line(1, "127.0.0.1:1")
+    assert not (tmp_path / "keys").exists()
 
 
 def test_who_was_revoked_from_years_ahead_on_can_be_revoked_now(
