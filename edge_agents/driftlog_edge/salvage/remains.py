@@ -2,7 +2,8 @@
 
 RocksDB opens the copy to be read, without the tables that it cannot open and without looking at checksums, for each value is authenticated when it is
 opened. Where its manifest does not say which files count, RocksDB makes another from the tables, and the logs are read here (`log_entries`). Where the
-next key cannot be read, the one behind the damage is looked for: seeking any key within it fails, seeking one behind it does not.
+next key cannot be read, the one behind the damage is looked for: seeking any key within it fails, seeking one behind it does not. Where all fail, as a table is
+missing that any key may be in, the other tables tell the rest, under a manifest of their own.
 
 What is read was once written so. It may have been written over or removed since, in a file that cannot be read: who uses it must reckon with that.
 """
@@ -12,10 +13,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Self, cast
+from typing import Self, TypeAlias, cast
 
 from rocksdict import Options, Rdict, RdictIter, ReadOptions
 
@@ -30,6 +31,8 @@ KEY_WIDTH = 96
 """Bytes of a key that are looked at to find what lies behind damage; longer keys differ before that, or are passed over with it."""
 TOLD = 20
 """Troubles that are kept in words."""
+Sealed: TypeAlias = dict[tuple[Family, bytes], bytes | None]
+"""Values as they lie on the disk; None for what was removed."""
 
 
 class Remains:
@@ -45,14 +48,17 @@ class Remains:
         self._cipher = _cipher(folder, wrapping)
         _require_free(folder)
         self._copy()
-        self._over: dict[tuple[Family, bytes], bytes | None] = {}
+        self._over: Sealed = {}
         self._rows = self._opened()
+        self._others: tuple[dict[Family, Rdict], Sealed] | None = None
+        """The tables that can be opened, under a manifest of their own, and what the logs have; None until they are asked."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._rows.clear()
+        self._others = None
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     # -- read
@@ -95,7 +101,36 @@ class Remains:
 
     def _entries(self, family: Family, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         rows = self._rows.get(family)
-        return iter(()) if rows is None else readable(rows, prefix, self._trouble)
+        if rows is None:
+            return
+        stuck = yield from readable(rows, prefix, self._trouble)
+        if stuck is None:
+            return
+        for key, older in self._elsewhere(family, prefix):
+            value = _newest(rows, key, older) if key > stuck else None
+            if value is not None:
+                yield key, value
+
+    def _elsewhere(self, family: Family, prefix: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        """What the logs have of a family, and the tables that can be opened."""
+        if self._others is None:
+            self._others = self._without_the_lost(self._scratch / "others"), self._logged()
+        tables, logged = self._others
+        yield from ((key, sealed) for (of, key), sealed in logged.items() if of is family and key.startswith(prefix))
+        if family in tables:
+            found = readable(tables[family], prefix, self._trouble)
+            yield from ((key, sealed) for key, sealed in found if (family, key) not in logged)
+
+    def _without_the_lost(self, folder: Path) -> dict[Family, Rdict]:
+        folder.mkdir(mode=0o700)
+        try:
+            for path in self._scratch.glob("*.sst"):
+                _linked(path, folder / path.name)
+            Rdict.repair(str(folder), Options(raw_mode=True))
+            return opening.to_salvage(folder, whole=False)
+        except Exception as error:  # noqa: BLE001  # rocksdict's, and ours
+            self._trouble(error)
+            return {}
 
     def _trouble(self, error: Exception) -> None:
         told = " ".join(str(error).replace(str(self._scratch), "").split())
@@ -113,13 +148,7 @@ class Remains:
                 continue
             to = self._scratch / path.name
             try:
-                if path.suffix == ".sst":
-                    os.link(path, to)
-                    continue
-            except OSError:  # another disk
-                pass
-            try:
-                shutil.copyfile(path, to)
+                _linked(path, to)
             except OSError as error:
                 to.unlink(missing_ok=True)
                 self.troubles.append(f"{path.name} cannot be read: {error.strerror}")
@@ -139,7 +168,7 @@ class Remains:
             return opening.to_salvage(self._scratch)
         except EdgeError as error:
             self._trouble(error)
-        logs = [path.read_bytes() for path in sorted(self._scratch.glob("*.log"))]
+        logged = self._logged()
         try:
             Rdict.repair(str(self._scratch), Options(raw_mode=True))
             self.troubles += [f"{path.name} cannot be read" for path in sorted(self._scratch.glob("lost/*.sst"))]
@@ -147,8 +176,12 @@ class Remains:
         except Exception as error:  # noqa: BLE001  # rocksdict's, and ours
             self._trouble(error)
             rows = {}
-        self._over = newest(chain.from_iterable(map(entries, logs)), self._opens)
+        self._over = logged
         return rows
+
+    def _logged(self) -> Sealed:
+        logs = [path.read_bytes() for path in sorted(self._scratch.glob("*.log"))]
+        return newest(chain.from_iterable(map(entries, logs)), self._opens)
 
     def _opens(self, family: Family, key: bytes, sealed: bytes) -> bool:
         try:
@@ -185,6 +218,25 @@ def _require_free(folder: Path) -> None:
         ) from error
 
 
+def _linked(path: Path, to: Path) -> None:
+    """Another name of a table, which never changes; else, or on another disk, a copy."""
+    if path.suffix == ".sst":
+        try:
+            os.link(path, to)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(path, to)
+
+
+def _newest(rows: Rdict, key: bytes, older: bytes | None) -> bytes | None:
+    """What stands under a key; what a table has of it where a lost one might say more. None for what was removed."""
+    try:
+        return cast("bytes | None", rows.get(key, read_opt=_unchecked()))
+    except Exception:  # noqa: BLE001  # rocksdict raises plain Exception for all of RocksDB's errors; it is told already
+        return older
+
+
 def _unchecked() -> ReadOptions:
     options = ReadOptions()
     options.set_verify_checksums(False)
@@ -199,23 +251,31 @@ def _status(entry: RdictIter) -> Exception | None:
     return None
 
 
-def readable(rows: Rdict, prefix: bytes, trouble: Callable[[Exception], None]) -> Iterator[tuple[bytes, bytes]]:
-    """What can be read of the entries whose keys begin with `prefix`, in order; `trouble` is told of each damage that was passed."""
-    start: bytes | None = prefix
-    while start is not None:
+def readable(
+    rows: Rdict, prefix: bytes, trouble: Callable[[Exception], None]
+) -> Generator[tuple[bytes, bytes], None, bytes | None]:
+    """What can be read of the entries whose keys begin with `prefix`, in order; `trouble` is told of each damage that was passed.
+
+    Returns the key behind which nothing can be read, however far; None where it came to the end.
+    """
+    start = prefix
+    while True:
         entry, last = rows.iter(_unchecked()), start
         entry.seek(start)
         while entry.valid():
             last = cast("bytes", entry.key())
             if not last.startswith(prefix):
-                return
+                return None
             yield last, cast("bytes", entry.value())
             entry.next()
         met = _status(entry)
         if met is None:
-            return
+            return None
         trouble(met)
-        start = _behind(rows, last)
+        behind = _behind(rows, last)
+        if behind is None:
+            return last
+        start = behind
 
 
 def _behind(rows: Rdict, last: bytes) -> bytes | None:

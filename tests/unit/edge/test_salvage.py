@@ -20,9 +20,10 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import KeyUnusable, NotFound, OtherPartitions, StoreFailed
 from driftlog_edge.ports import Family
 from driftlog_edge.salvage.log_entries import entries
-from driftlog_edge.salvage.remains import readable
+from driftlog_edge.salvage.remains import Remains, readable
 from driftlog_edge.salvage.run import salvage
 from driftlog_edge.store import key_file
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
@@ -234,6 +235,41 @@ def test_it_reads_on_behind_what_cannot_be_read(first: int, last: int, width: in
     found = [key for key, _ in readable(DamagedRows(names, first, last), b"", troubles.append)]  # type: ignore[arg-type]
     assert found == names[:first] + names[last + 1 :]
     assert [str(trouble) for trouble in troubles] == ["Corruption: block checksum mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "found"),
+    [
+        (b"a", {b"b": b"2", b"c": b"2", b"e": b"3", b"f": b"4"}),
+        (b"b", {b"a": b"1", b"b": b"1", b"e": b"3", b"f": b"4"}),
+        (b"d", {b"a": b"1", b"b": b"2", b"c": b"2", b"d": b"2", b"f": b"4"}),
+    ],
+)
+def test_where_a_table_is_missing_the_others_tell_what_they_have(
+    tmp_path: Path, lost: bytes, found: dict[bytes, bytes]
+) -> None:
+    """No scan gets past a table that is missing, whatever the others have."""
+    live, folder = tmp_path / "live", tmp_path / "old"
+    rounds: list[dict[bytes, bytes | None]] = [
+        {b"a": b"1", b"b": b"1"},
+        {b"b": b"2", b"c": b"2", b"d": b"2"},
+        {b"d": None, b"e": b"3"},
+    ]
+    for writes in rounds:  # each leaves a table
+        store = RocksStore(live)
+        store.write({(Family.META, key): value for key, value in writes.items()}, sync=True)
+        store.close()
+    store = RocksStore(live)
+    store.write({(Family.META, b"f"): b"4"}, sync=True)
+    shutil.copytree(live, folder)
+    store.close()
+    with Remains(folder, tmp_path / "scratch", ()) as remains:
+        (name,) = [file["name"] for file in remains._rows[Family.META].live_files() if file["start_key"] == lost]
+    (folder / name.lstrip("/")).unlink()
+    with Remains(folder, tmp_path / "scratch", ()) as remains:
+        assert dict(remains.scan(Family.META)) == found
+        assert [name in trouble for trouble in remains.troubles] == [True]
+    assert not (tmp_path / "scratch").exists()
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.9999), st.integers(0, 255)), max_size=8))
