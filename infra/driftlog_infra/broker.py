@@ -1,14 +1,15 @@
 """The embedded broker: a node of Apache Kafka in KRaft mode, alone or one of several (see `membership`), loopback only; plain, or with TLS and a
 user (see `security`).
 
-Kafka formats a data folder once. A crash in the middle of that leaves a folder that is neither empty nor usable, so the
+Kafka formats a data folder once (see `formatted`). A crash in the middle of that leaves a folder that is neither empty nor usable, so the
 folder is formatted under another name and renamed whole. A folder found without Kafka's own mark (`meta.properties`) is
 formatted anew only where no log segment in it holds a byte; else it is left alone and reported.
 
 Settings that are not Kafka's defaults, and why: topics are made by the project's own tool, never by a typo
 (`auto.create.topics.enable`); internal topics have few partitions, and no more copies than there are nodes; a new consumer
 group need not wait for more members; a killed broker is let in again after the session timeout of its former self, so
-that is shorter than usual; memory for cleaning is small. Nodes are stopped all at once, so none hands over in order
+that is shorter than usual; a controller that has nothing to say says so every five seconds and not twice in one, which was half of what a broker
+computed while nobody used it; memory for cleaning is small. Nodes are stopped all at once, so none hands over in order
 (`controlled.shutdown.enable`): the last ones would wait for a majority that is gone.
 """
 
@@ -24,7 +25,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
-from driftlog_infra import artifacts, class_cache
+from driftlog_infra import artifacts, class_cache, formatted
 from driftlog_infra.errors import FolderUnusable, StartFailed
 from driftlog_infra.java import java
 from driftlog_infra.membership import Member, drawn
@@ -71,6 +72,7 @@ group.min.session.timeout.ms=1000
 broker.heartbeat.interval.ms=1000
 broker.session.timeout.ms=4000
 controlled.shutdown.enable={alone}
+metadata.max.idle.interval.ms=5000
 log.cleaner.dedupe.buffer.size=8388608
 message.max.bytes=4194304
 num.network.threads=2
@@ -170,6 +172,12 @@ class EmbeddedBroker(EmbeddedServer):
             shutil.rmtree(logs)
         fresh = logs.with_name("data.formatting")
         shutil.rmtree(fresh, ignore_errors=True)
+        if self._properties or not formatted.lay(self.artifact, fresh, (self._member or drawn(1)[0]).node):
+            self._format(fresh, logs, classpath)
+        fresh.rename(logs)
+
+    def _format(self, fresh: Path, logs: Path, classpath: str) -> None:
+        """By Kafka's own tool. What it writes is kept, unless further properties may have a say in it."""
         properties = self._write_properties(self.folder / "format.properties", fresh)
         tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
         try:
@@ -181,7 +189,8 @@ class EmbeddedBroker(EmbeddedServer):
         if done.returncode != 0:
             output = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
             raise StartFailed(f"Kafka could not format {logs}: {output[-1][:300]}", "choose another folder with --data")
-        fresh.rename(logs)
+        if not self._properties:
+            formatted.keep(self.artifact, fresh)
 
     def _secured(self) -> str:
         security = self.security

@@ -226,6 +226,22 @@ def test_half_formatted_folder_is_formatted_anew(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "bootstrap").exists()
 
 
+@pytest.mark.deep
+def test_a_folder_is_laid_as_kafka_formats_it(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path / "tool", properties="\n") as asked, EmbeddedBroker(tmp_path / "kept") as laid:
+        assert asked.answers() and laid.answers()
+    by_the_tool, by_us = (meta_of(tmp_path / name / "data") for name in ("tool", "kept"))
+    assert by_us.pop("directory.id") != by_the_tool.pop("directory.id")
+    assert by_us == by_the_tool
+    sizes = [(tmp_path / name / "data" / "bootstrap.checkpoint").stat().st_size for name in ("tool", "kept")]
+    assert sizes[0] == sizes[1] > 0
+
+
+def meta_of(logs: Path) -> dict[str, str]:
+    lines = (logs / "meta.properties").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
 def test_folder_with_records_is_never_formatted(tmp_path: Path) -> None:
     segment = tmp_path / "data" / "retail.ops-0" / "00000000000000000000.log"
     segment.parent.mkdir(parents=True)
