@@ -115,7 +115,7 @@ def _removals(writes: int) -> Iterator[frozenset[int]]:
     return (frozenset(some) for count in range(most + 1) for some in combinations(range(writes), count))
 
 
-@pytest.mark.parametrize("writes", [1, 2, 3, 4, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("writes", [1, 2, 3, 4, pytest.param(5, marks=[pytest.mark.slow, pytest.mark.deep])])
 def test_up_to_five_writes_are_merged_over_what_all_of_them_had_seen(writes: int) -> None:
     found = list(shapes(writes))
     assert len(found) == ALL_SHAPES[writes]
@@ -127,6 +127,7 @@ def test_up_to_five_writes_are_merged_over_what_all_of_them_had_seen(writes: int
 
 
 @pytest.mark.slow
+@pytest.mark.deep
 def test_of_six_writes_few_are_merged_over_an_older_value_and_none_over_what_somebody_had_not_seen() -> None:
     """Writes that only add: whatever the base, all of them must be there."""
     bases: list[list[str]] = []

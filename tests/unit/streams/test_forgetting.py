@@ -385,7 +385,7 @@ def test_a_state_that_comes_when_its_purge_is_long_forgotten_is_answered_with_a_
 # -- folding
 
 
-@pytest.mark.parametrize("lives", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("lives", [2_000, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.deep])])
 @pytest.mark.slow
 def test_thousands_of_short_lived_devices_leave_a_document_flat(cloud: Cloud, lives: int) -> None:
     """What an op costs grows with the vector, so where that stays short the time does not grow either."""

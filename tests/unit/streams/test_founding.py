@@ -97,7 +97,7 @@ def many(cloud: Cloud, lives: int, first: int = 1) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lives", [1_000, 10_000])
+@pytest.mark.parametrize("lives", [1_000, pytest.param(10_000, marks=pytest.mark.deep)])
 def test_thousands_of_short_lived_devices_leave_a_text_and_a_list_flat(cloud: Cloud, lives: int) -> None:
     sizes = many(cloud, lives)
     text, tasks = shown(cloud.state(BOARD))
