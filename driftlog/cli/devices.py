@@ -26,7 +26,7 @@ from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_streams.core.rights import DIRECT, FORGET
+from driftlog_streams.core.rights import ALL, DIRECT, FORGET
 from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(
@@ -82,7 +82,13 @@ def enrol(
     if device == CLOSER:
         fail(f"the name {CLOSER!r} is that by which op logs are closed", "choose another name")
     out = identity or Path(f"{device}.json")
-    unbound = None if target is None else _unbound(load_contract(target), permission)
+    contract = None if target is None else load_contract(target)
+    if contract is not None and (unknown := sorted({*(permission or ())} - _GRANTED - _commands(contract))):
+        known = ", ".join(sorted(_commands(contract))) or "none"
+        raise typer.BadParameter(
+            f"{target} has no command {', '.join(unknown)}; its commands: {known}", param_hint="'--permission'"
+        )
+    unbound = None if contract is None else _unbound(contract, permission)
     permissions = tuple(permission or ("*",))
     terms = (tuple(scope or ("*",)), (*permissions, PUBLISH) if may_publish else permissions)
     with _enrolment(settings, cache, first_operator_key(operator, settings)) as enrolment:
@@ -90,7 +96,9 @@ def enrol(
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
         said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
-    elif target is None and set(permissions) != {DIRECT}:
+    if contract is None and (untried := sorted({*permissions} - _GRANTED)):
+        said += f"\nwithout --app nobody has looked whether there are such commands: {', '.join(untried)}"
+    if contract is None and set(permissions) != {DIRECT}:
         said += "\nwhere a command declares nothing that it touches it may write the whole space; with --app it is said which do"
     emit(
         {**device_facts.data(line), "identity": str(out), "unbound_commands": unbound},
@@ -244,6 +252,14 @@ def wipe(
     """Like revoke, and the device erases its key and its replica when it connects; `list` says `wiped` when it has. Example: driftlog devices wipe store-1"""
     with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         _set(enrolment, device, DeviceStatus.WIPE, json)
+
+
+_GRANTED = frozenset({ALL, DIRECT, PUBLISH})
+"""What may be permitted besides commands."""
+
+
+def _commands(contract: AppContract) -> set[str]:
+    return {name for space in contract.spaces.values() for name in space.commands}
 
 
 def _unbound(contract: AppContract, permissions: Sequence[str] | None) -> list[str]:

@@ -98,6 +98,17 @@ def test_a_right_to_a_command_that_declares_nothing_is_told(shell: Shell, app: s
     assert shell.run("devices", "enrol", device, "--out", "four.json", "--json").data["unbound_commands"] is None
 
 
+def test_a_right_to_a_command_that_the_app_does_not_have_is_refused(shell: Shell, app: str, device: str) -> None:
+    """A slip in a name would be found by a device in the field, whose writes are refused."""
+    slip = shell.run("devices", "enrol", device, "--permission", "recieve", "--permission", "_write", "--app", app)
+    assert slip.code == 2
+    assert "'--permission'" in slip.err and "no command recieve" in slip.err and "receive, set_price" in slip.err
+    assert mine(shell, device) == []
+    assert not (shell.folder / f"{device}.json").exists()
+    untried = shell.run("devices", "enrol", device, "--permission", "recieve")
+    assert "nobody has looked whether there are such commands: recieve" in untried.out
+
+
 def test_a_key_that_is_rotated_may_keep_the_old_one(shell: Shell, device: str) -> None:
     shell.run("devices", "enrol", device, "--permission", "receive", "--out", "one.json").assert_done()
     kept = shell.run("devices", "rotate-key", device, "--out", "two.json", "--keep-keys", "--json").data
