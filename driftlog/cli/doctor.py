@@ -28,14 +28,14 @@ from driftlog.cli.unmerged import unmerged
 from driftlog_schemas import avro_files, device_lines, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.device_lines import DeviceLines
-from driftlog_schemas.errors import BrokerUnreachable, ContractError
+from driftlog_schemas.errors import BrokerUnreachable, ContractError, UnknownSchema
 from driftlog_schemas.identity import CLOUD, NO_DEVICES
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.moves import declared_name, following_name, present_app
 from driftlog_schemas.operator_keys import WARN_MS
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_schemas.registry import REMEDY, CachedRegistry
+from driftlog_schemas.registry import BRING_BACK, REMEDY, CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.life_watch import MAX_LIVES
@@ -52,6 +52,11 @@ app = typer.Typer(no_args_is_help=False)
 READ_SECONDS = 15.0
 _HARMLESS = {device_lines.OLDER, device_lines.RETIRED}
 """What a rotation or two operators at once leave behind."""
+_DISBELIEVED = {
+    device_lines.UNTIMED: "run `driftlog topics apply --app ...`, then `driftlog operator rotate`",
+    device_lines.UNKNOWN_SCHEMA: f"is this the registry that they were written with? If it was made anew: {BRING_BACK}",
+}
+"""Reasons that nobody else's writing has."""
 
 
 class Finding(NamedTuple):
@@ -116,6 +121,9 @@ def _registry(settings: ConnectionSettings) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as cache:
         try:
             CachedRegistry(settings.registry, Path(cache)).id_of(avro_files.text("signed_line"))
+        except UnknownSchema as error:
+            remedy = f"if nothing was written yet, run `driftlog topics apply --app ...`; else {BRING_BACK}"
+            yield Finding("wrong", "schema registry", str(error), remedy)
         except ContractError as error:
             yield Finding("wrong", "schema registry", str(error), error.remedy)
 
@@ -247,9 +255,7 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             "note" if reason in _HARMLESS else "wrong",
             topics.DEVICES,
             f"{count} records are not believed: {reason}",
-            "run `driftlog topics apply --app ...`, then `driftlog operator rotate`"
-            if reason == device_lines.UNTIMED
-            else "see who may write this topic; let only the operator",
+            _DISBELIEVED.get(reason, "see who may write this topic; let only the operator"),
         )
     for space, now in lines.under_way().items():
         yield Finding(

@@ -14,6 +14,7 @@ from driftlog.cli.terminal import AppOption, Config, Json, Registry, fail, told
 from driftlog_schemas import avro_files
 from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.errors import UnknownSchema
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import REMEDY, CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -79,6 +80,19 @@ def verdicts(contract: AppContract, where: RegistrySettings | str) -> dict[str, 
             avro_files.full_name(text): Verdict(client.compatible(text), client.changes(text))
             for text in all_schemas(contract)
         }
+
+
+def unregistered(contract: AppContract, where: RegistrySettings | str) -> list[str]:
+    """The names of the records whose schemas the registry does not have. Raises `RegistryUnreachable`."""
+    found: list[str] = []
+    with tempfile.TemporaryDirectory() as cache:
+        client = CachedRegistry(where, Path(cache))
+        for text in all_schemas(contract):
+            try:
+                client.id_of(text)
+            except UnknownSchema:
+                found.append(avro_files.full_name(text))
+    return found
 
 
 def require_compatible(contract: AppContract, where: RegistrySettings | str) -> None:

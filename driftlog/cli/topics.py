@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +12,11 @@ from rich.table import Table
 from driftlog.cli.drawing import emit, rows
 from driftlog.cli.renumber import renumber
 from driftlog.cli.repartition import repartition
-from driftlog.cli.schemas import register_all, require_compatible
+from driftlog.cli.schemas import register_all, require_compatible, unregistered
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, fail, told
-from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.connection import KafkaSettings, RegistrySettings
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
@@ -49,15 +51,16 @@ Retention = Annotated[
 def plan_command(
     app: AppOption,
     bootstrap: Bootstrap = None,
+    registry: Registry = None,
     config: Config = None,
     replication: Replication = None,
     retention: Retention = "",
     json: Json = False,
 ) -> None:
     """Say what would change; change nothing. Example: driftlog topics plan --app shop:app"""
-    made = Planned.of(
-        load_contract(app), ConnectionSettings.load(config, bootstrap=bootstrap).kafka, replication, retention
-    )
+    contract = load_contract(app)
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    made = Planned.of(contract, settings.kafka, replication, retention).with_schemas(contract, settings.registry)
     emit(made.data(), as_json=json, table=made.table)
     made.require_none_refused()
 
@@ -82,6 +85,7 @@ def apply_command(
     made = Planned.of(contract, settings.kafka, replication, retention)
     if not made.plan.refuse:  # before the first topic: a refusal must leave everything as it was
         require_compatible(contract, settings.registry)
+        made = made.with_schemas(contract, settings.registry)
     made.admin.apply(made.plan)
     register_all(contract, settings.registry)
     emit(made.data(), as_json=json, table=made.table)
@@ -99,6 +103,8 @@ class Planned:
     cluster: Cluster
     factor: int
     plan: Plan
+    register: Sequence[str] | None = ()
+    """Records whose schemas the registry does not have; None where it does not answer."""
 
     @classmethod
     def of(
@@ -116,10 +122,21 @@ class Planned:
         existing = admin.existing([t.name for t in wanted])
         return cls(admin, cluster, factor, plan(wanted if kept_ms else remembering(wanted, existing), existing))
 
+    def with_schemas(self, contract: AppContract, registry: RegistrySettings) -> Planned:
+        """With what would be registered."""
+        try:
+            return replace(self, register=unregistered(contract, registry))
+        except RegistryUnreachable:
+            return replace(self, register=None)
+
     @property
     def note(self) -> str:
-        """What must be known of a cluster that keeps everything once."""
-        return "" if self.factor > 1 else "replication 1: with this broker's disk everything is lost"
+        """What must be known of a cluster that keeps everything once, and of a registry that is silent."""
+        once = () if self.factor > 1 else ("replication 1: with this broker's disk everything is lost",)
+        silent = (
+            () if self.register is not None else ("the schema registry does not answer: what it lacks is not known",)
+        )
+        return "; ".join([*once, *silent])
 
     def require_none_refused(self) -> None:
         """End with the first refusal, if there is one."""
@@ -136,19 +153,21 @@ class Planned:
                 {"topic": t.name, "partitions": t.partitions, "settings": dict(t.settings)} for t in made.create
             ],
             "alter": [{"topic": a.topic, "settings": {k: list(v) for k, v in a.settings.items()}} for a in made.alter],
+            "register": None if self.register is None else [*self.register],
             "refuse": [{"topic": r.topic, "fact": r.fact, "remedy": r.remedy} for r in made.refuse],
             "leave": [{"topic": r.topic, "fact": r.fact, "remedy": r.remedy} for r in made.leave],
         }
 
     def table(self) -> Table | str:
         made, place = self.plan, f"{self.cluster}" + (f" ({self.note})" if self.note else "")
-        if made.empty and not made.leave:
+        if made.empty and not made.leave and not self.register:
             return f"nothing to change on {place}"
         lines = [("create", t.name, f"{t.partitions} partitions, {t.settings['cleanup.policy']}") for t in made.create]
         for a in made.alter:
             lines += [
                 ("alter", a.topic, f"{name}: {old or 'unset'} -> {new}") for name, (old, new) in a.settings.items()
             ]
+        lines += [("register", name, "its schema") for name in self.register or ()]
         lines += [("REFUSE", r.topic, r.fact) for r in made.refuse]
         lines += [("leave", r.topic, f"{r.fact}: {r.remedy}") for r in made.leave]
-        return rows(f"topics of {place}", ("what", "topic", "how"), lines)
+        return rows(f"topics of {place}", ("what", "topic or record", "how"), lines)

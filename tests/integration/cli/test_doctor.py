@@ -71,6 +71,18 @@ def test_what_is_wrong_is_named(patient: Shell, empty_broker: EmbeddedBroker) ->
     refused.assert_one_line(1, "ward.ops keeps its writers' times", "driftlog topics apply")
 
 
+def test_a_registry_that_lost_its_schemas_is_what_is_blamed(patient: Shell, empty_broker: EmbeddedBroker) -> None:
+    """Not who may write the topic."""
+    patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
+    patient.run("devices", "enrol", "store-1").assert_done()
+    producer = Producer({"bootstrap.servers": empty_broker.bootstrap, "log_level": 0})
+    producer.produce(topics.DEVICES, b"\x00" + (99_999_999).to_bytes(4) + b"a line", b"store-2", 0)
+    assert producer.flush(30) == 0
+    found = examined(patient, 1)[topics.DEVICES]
+    assert "unknown_schema" in found["fact"]
+    assert "bring its records back" in found["remedy"] and "who may write" not in found["remedy"]
+
+
 def test_a_declaration_that_changes_what_values_mean_is_named(patient: Shell) -> None:
     patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
     patient.run("schemas", "register", "--app", "corner_shop:app").assert_done()

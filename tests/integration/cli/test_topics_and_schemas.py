@@ -36,6 +36,7 @@ def test_a_plan_changes_nothing(shell: Shell, app: str, space: str, broker: Runn
     wanted = {made["topic"]: made["partitions"] for made in plan["create"]}
     assert {f"{space}.{part}": 3 for part in PARTS}.items() <= wanted.items()
     assert (plan["alter"], plan["refuse"]) == ([], [])
+    assert f"{namespace(space)}.Stock" in plan["register"]
     assert found(broker, space) == {}
 
 
@@ -58,6 +59,22 @@ def test_apply_makes_what_the_plan_said_and_again_does_nothing(
     assert "replication 1" in again.out
     assert (done["cluster"]["bootstrap"], done["cluster"]["brokers"]) == (broker.bootstrap, 1)
     assert found(broker, space) == topics
+
+
+def test_a_plan_beside_a_registry_that_lacks_schemas_says_so(
+    shell: Shell, app: str, space: str, broker: RunningBroker, registry_url: str
+) -> None:
+    """Another registry than the one that the topics were made beside; none that is silent is taken for a good one."""
+    fewer = shell.declare(space, module="fewer", partitions=3, collection="Fewer")
+    shell.run("topics", "apply", "--app", fewer).assert_done()
+    record = f"{namespace(space)}.Stock"
+    table = shell.run("topics", "plan", "--app", app)
+    assert "nothing to change" not in table.out and "register" in table.out
+    assert shell.run("topics", "plan", "--app", app, "--json").data["register"] == [record]
+    silent = shell.run("topics", "plan", "--app", app, "--registry", "http://127.0.0.1:1", "--json").data
+    assert silent["register"] is None and "registry does not answer" in silent["note"]
+    assert shell.run("topics", "apply", "--app", app, "--json").data["register"] == [record]
+    assert shell.run("topics", "plan", "--app", app, "--json").data["register"] == []
 
 
 def test_a_setting_that_somebody_changed_is_put_right(
