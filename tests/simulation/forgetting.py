@@ -82,10 +82,10 @@ class ForgettingWorld(World):
 class Past(PastReader):
     """Production's, asking the simulated log."""
 
-    def __init__(self, world: World, changelog: Changelog) -> None:
+    def __init__(self, world: World, changelog: Changelog, rules: SpaceRules) -> None:
         self._world = world
         self._reader = changelog  # type: ignore[assignment]
-        self._ops, self._states = topics.ops_topic(SPACE.name), topics.state_topic(SPACE.name)
+        self._ops, self._states = rules.topics.ops, rules.topics.state
 
     def _asked(self, places: list[TopicPartition], spec: Any) -> dict[tuple[str, int], Any]:
         return {(p.topic, p.partition): self._answer(p.topic, p.partition, spec._value) for p in places}
@@ -116,14 +116,16 @@ def topics_with(retention_ms: int) -> Any:
     return SimpleNamespace(existing=lambda names: {name: SimpleNamespace(settings=settings) for name in names})
 
 
-def forgetter(world: World, changelog: Changelog, devices: Any, publisher: Any, pump: Any) -> Forgetter:
-    """Production's, of one worker."""
+def forgetter(
+    world: World, rules: SpaceRules, changelog: Changelog, devices: Any, publisher: Any, pump: Any
+) -> Forgetter:
+    """Production's, of one worker, with the rules of the space that it merges."""
     assert world.cloud is not None
     return Forgetter(
-        world.rules,
+        rules,
         devices,
         world.cloud,
-        Past(world, changelog),
+        Past(world, changelog, rules),
         Heard(world, changelog),
         topics_with(world.retention_ms),
         publisher,

@@ -90,6 +90,8 @@ class MovingWorld(World):
 
     closes = True
     diligence = 40
+    soonest = 8
+    """In which part of its length an operator begins at the earliest; at the latest in the half."""
 
     def __init__(self, seed: int, variant: Variant = HONEST) -> None:
         super().__init__(seed, variant)
@@ -122,7 +124,7 @@ class MovingWorld(World):
 
     def _run(self) -> History:
         draw, length = self.draw, self.length_ms
-        at = EPOCH_MS + draw.randrange(length // 8, length // 2)
+        at = EPOCH_MS + draw.randrange(length // self.soonest, length // 2)
         self.scheduler.at(at, "the operator begins", self._next_move)
         for edge in draw.sample(list(self.edges.values()), draw.randrange(3)):
             away = at - draw.randrange(1_000, 30_000)

@@ -96,7 +96,7 @@ def settler(world: Any, changelog: Changelog, publisher: Any, pump: Any) -> Sett
     def seconds() -> float:
         return float(world.scheduler.now) / 1000
 
-    told = BrokerTime(Past(world, changelog), topics_with(world.retention_ms), publisher, seconds)
+    told = BrokerTime(Past(world, changelog, world.rules), topics_with(world.retention_ms), publisher, seconds)
     assert world.cloud is not None
     return Settler(world.rules, world.cloud, told, publisher, pump.open_stores, pump.forgotten, seconds)
 

@@ -392,7 +392,8 @@ class Host(WorkerHost):
             return SimpleNamespace(run=asyncio.Event().wait)
         from tests.simulation.forgetting import forgetter
 
-        return forgetter(self._process.world, self._process.changelog, self._devices, publisher, pump)
+        process = self._process
+        return forgetter(process.world, process.rules, process.changelog, self._devices, publisher, pump)
 
     def _settler(self, pump: Any, identity: Any, publisher: Any) -> Any:
         if not self._process.world.settles:
