@@ -64,7 +64,7 @@ class Remains:
     # -- read
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        """None where it is not there or cannot be read: nobody can tell which."""
+        """None where it is not there or cannot be read: nobody can tell which. Where a table cannot be read, what the others have."""
         if (family, key) in self._over:
             sealed = self._over[family, key]
         else:
@@ -73,7 +73,7 @@ class Remains:
                 sealed = None if rows is None else cast("bytes | None", rows.get(key, read_opt=_unchecked()))
             except Exception as error:  # noqa: BLE001  # rocksdict raises plain Exception for all of RocksDB's errors
                 self._trouble(error)
-                return None
+                sealed = self._older(family, key)
         return None if sealed is None else self._value(family, key, sealed)
 
     def scan(self, family: Family, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -111,15 +111,29 @@ class Remains:
             if value is not None:
                 yield key, value
 
+    def _older(self, family: Family, key: bytes) -> bytes | None:
+        """What the logs have of a key, or the tables that can be opened."""
+        tables, logged = self._apart()
+        if (family, key) in logged or family not in tables:
+            return logged.get((family, key))
+        try:
+            return cast("bytes | None", tables[family].get(key, read_opt=_unchecked()))
+        except Exception as error:  # noqa: BLE001  # as above
+            self._trouble(error)
+            return None
+
     def _elsewhere(self, family: Family, prefix: bytes) -> Iterator[tuple[bytes, bytes | None]]:
         """What the logs have of a family, and the tables that can be opened."""
-        if self._others is None:
-            self._others = self._without_the_lost(self._scratch / "others"), self._logged()
-        tables, logged = self._others
+        tables, logged = self._apart()
         yield from ((key, sealed) for (of, key), sealed in logged.items() if of is family and key.startswith(prefix))
         if family in tables:
             found = readable(tables[family], prefix, self._trouble)
             yield from ((key, sealed) for key, sealed in found if (family, key) not in logged)
+
+    def _apart(self) -> tuple[dict[Family, Rdict], Sealed]:
+        if self._others is None:
+            self._others = self._without_the_lost(self._scratch / "others"), self._logged()
+        return self._others
 
     def _without_the_lost(self, folder: Path) -> dict[Family, Rdict]:
         folder.mkdir(mode=0o700)

@@ -6,6 +6,9 @@ name, and the agent does what it does with the life of a copied folder (`outgoin
 first batch on, and takes the rest into a new life under the same ids. So each counts once. What stands under a still earlier life and
 has no final verdict goes to the review list: of that chain nothing more is asked.
 
+A folder may have followed a space to where that goes on with another number of partitions, and have lost the word of that (`store/moves`). Then it follows once more, and
+of what is undecided nobody asks the cloud where it was sent: that is for a person, too.
+
 A command is read from the op log, or else from the sealed batch that holds it. One of which only the question is left (its arguments, in the command log) is
 for a person as well: it may have been counted.
 
@@ -25,7 +28,7 @@ from driftlog_edge.ports import Family, Place
 from driftlog_edge.salvage.report import NAMED, Report, runs
 from driftlog_edge.store import generations, keys
 from driftlog_edge.store.command_log import Entry, Status
-from driftlog_edge.store.counts import ELSEWHERE, counts_of
+from driftlog_edge.store.counts import ELSEWHERE, Count, counts_of
 from driftlog_edge.store.counts import written as counts_written
 from driftlog_edge.store.cursors import Cursor
 from driftlog_edge.store.generations import Return
@@ -41,13 +44,14 @@ from driftlog_schemas.contract import AppContract, Undeclared
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import device_of, document_key, new_life, parse_document_key, replica_id
 from driftlog_schemas.messages import Command
+from driftlog_schemas.moves import declared_name, number_of
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.support import release_of
 
 CHANGES_LOST = "changes_lost"
 NOBODY = "nobody.0"
 _NORMAL = keys.CLASSES.index("normal")
-_KEPT = (keys.OFFLINE, keys.HOLDINGS, keys.OBSERVED, keys.GATHERS, keys.COUNTS)
+_KEPT = (keys.OFFLINE, keys.HOLDINGS, keys.OBSERVED, keys.GATHERS)
 """What of `meta` says nothing of a life, a chain or a cursor."""
 _UNREADABLE = (ContractError, ValueError, TypeError, KeyError, IndexError)
 
@@ -81,12 +85,18 @@ class Rescue:
         self._last: dict[tuple[str, int], tuple[int, str]] = {}
         """(space, partition) -> the newest undecided command there, and the life under which it stands."""
         self._stamp = 0
+        self._moves = moves_of(remains)
+        self._met = set(counts_of(remains))
+        """Spaces that something speaks of, by their names on the wire."""
         self._replicas: dict[str, int] = {}
         """Lives that have written, and the highest number of each."""
         self.report = Report()
 
     def run(self) -> Report:
         """All of it. Raises `StoreDamaged` where nothing at all can be read."""
+        self._rows()
+        self._met |= {keys.parse_outbox(key)[0] for key, _ in self._remains.scan(Family.OUTBOX)}
+        self._met |= {keys.parse_sealed(key)[0] for key, _ in self._remains.scan(Family.SEALED)}
         bodies = dict(self._bodies())
         for lsn, found in self._logged(bodies):
             self._note(lsn, found)
@@ -95,7 +105,6 @@ class Rescue:
         for lsn, found in self._logged(bodies):
             self._take(lsn, found)
         self._questions()
-        self._rows()
         self._meta()
         self._lost()
         return self.report
@@ -176,6 +185,9 @@ class Rescue:
             self.report.undecided += 1
             again: dict[Place, bytes | None] = {(Family.META, keys.again_key(lsn)): command.id.encode()}
             self._put(again | _kept(command.id, entry), lsn, found)
+        elif place is not None and self._was_further(place[0]):
+            why = "it may have been sent where its space goes on, and what was known of that is lost"
+            self._review(lsn, found, entry.with_status(Status.REVIEW, MAYBE_COUNTED, why))
         elif lsn in self._left:
             self._parked(lsn, found, entry)
         elif place is None or command.ops[0].op.replica != self._last[place][1]:
@@ -183,6 +195,11 @@ class Rescue:
             self._review(lsn, found, entry.with_status(Status.REVIEW, MAYBE_COUNTED, why))
         else:
             self._waits(lsn, found, entry, place)
+
+    def _was_further(self, space: str) -> bool:
+        """Had the folder followed a space to where that goes on, of which it has lost the word?"""
+        declared, number = declared_name(space), number_of(space)
+        return any(declared_name(name) == declared and number_of(name) > number for name in self._met)
 
     def _unseen(self, lsn: int, entry: Entry) -> dict[Place, bytes | None]:
         """What says that nobody has looked at it yet since it was rejected."""
@@ -249,13 +266,12 @@ class Rescue:
     def _rows(self) -> None:
         """Those that readers had, what stands in the place of evicted ones, and that they are to be read again."""
         served: dict[tuple[str, int], int] = {}
-        # Nobody would read again what lies under a name of before.
-        left = {space for space, move in moves_of(self._remains).items() if move.stage is not Stage.CLOSED}
         for family, kind in ((Family.CONFIRMED, b""), (Family.UNREAD, b""), (Family.META, keys.EVICTED)):
             for key, value in self._remains.scan(family, kind):
                 space, partition, generation = keys.parse_confirmed(key[len(kind) :])
-                if space in left:
-                    continue
+                self._met.add(space)
+                if space not in self._contract.spaces:
+                    continue  # nobody would read again what lies under a name of before, or under one that is not reached yet
                 place = (space, partition)
                 if place not in served:
                     raw = self._remains.get(Family.META, keys.generation_key(*place))
@@ -280,7 +296,7 @@ class Rescue:
                 writes[Family.META, key] = value
         for prefix in (keys.LEFT, keys.GOING_UP, keys.DUE):
             writes.update(((Family.META, key), value) for key, value in self._remains.scan(Family.META, prefix))
-        writes.update(self._moves())
+        writes.update(self._followed())
         lives = self._lives()
         writes[Family.META, keys.LIVES] = json.dumps([asdict(life) for life in lives]).encode()
         for place, (_, replica) in self._last.items():
@@ -292,17 +308,26 @@ class Rescue:
         writes[Family.META, keys.CLOCK] = keys.pack_pair(max(stamp, self._stamp), self.report.newest)
         self._write(writes)
 
-    def _moves(self) -> dict[Place, bytes | None]:
+    def _followed(self) -> dict[Place, bytes | None]:
         """Where its spaces go on. What was packed is there: the new folder has all by the new count."""
         writes: dict[Place, bytes | None] = {}
-        counts = counts_of(self._remains)
-        for space, move in moves_of(self._remains).items():
+        counts = dict(self._counts())
+        for space, move in self._moves.items():
             if move.stage is Stage.PACKED:
                 move = move._replace(stage=Stage.THERE)
                 counts[space] = ELSEWHERE
-                writes.update(counts_written(counts))
             writes.update(moves_written(space, move))
-        return writes
+        return writes | (counts_written(counts) if counts else {})
+
+    def _counts(self) -> Iterator[tuple[str, Count]]:
+        """All lies by the counts that its spaces have now. Of names that a space may get again nothing is said."""
+        spaces = self._contract.spaces
+        declared = set(map(declared_name, spaces))
+        for name, count in counts_of(self._remains).items():
+            if name in spaces:
+                yield name, count._replace(partitions=spaces[name].partitions)
+            elif name in self._moves or declared_name(name) not in declared:
+                yield name, count
 
     def _lives(self) -> list[Life]:
         """Those of the folder, and the one that begins with the new one."""

@@ -271,9 +271,9 @@ class _Carrying:
         for family, kind in ((Family.CONFIRMED, b""), (Family.UNREAD, b""), (Family.META, keys.EVICTED)):
             after = b""
             while (key := next((k for k, _ in self._store.scan(family, kind + prefix, after)), None)) is not None:
-                partition = keys.parse_confirmed(key[len(kind) :])[1]
+                _, partition, generation = keys.parse_confirmed(key[len(kind) :])
                 yield partition
-                after = kind + keys.confirmed_end(self._new.name, partition, self._generation)
+                after = kind + keys.confirmed_end(self._new.name, partition, max(generation, self._generation))
 
     def _at(self, scope: str) -> int:
         return partition_of(scope, self._new.partitions)

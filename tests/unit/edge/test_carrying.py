@@ -197,6 +197,15 @@ def test_each_partition_goes_on_under_the_new_life_and_is_read_beside_what_reade
     store.close()
 
 
+def test_rows_of_a_later_generation_that_lie_there_already_are_looked_at_once(packed: Path) -> None:
+    """As a folder has them that has followed before; it was asked for the same one for ever."""
+    store = RocksStore(packed)
+    at = keys.confirmed_prefix(NEW, 6, 9) + b"Stock/s1/left"
+    store.write({(Family.CONFIRMED, at): b"of a generation that nobody reads"}, sync=True)
+    store.close()
+    assert (Family.META, keys.chain_key(NEW, 6)) in carried(packed)
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_what_writers_had_read_is_told_so_that_it_holds_there(packed: Path, whole: bool) -> None:
     """What waits rests on all of before, if that was read. When it was first written is told by its old partition's numbers."""

@@ -21,6 +21,7 @@ from driftlog_edge.ports import Chunk, Family
 from driftlog_edge.salvage.run import salvage
 from driftlog_edge.store import keys
 from driftlog_edge.store.lives import Chain
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas import groups, topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId, document_key
@@ -442,3 +443,51 @@ async def test_what_an_older_release_takes_in_a_folder_that_has_followed_is_told
     async with EdgeAgent(app, saved, route=route, ids=ids) as agent:
         await until(lambda: not agent.status()["problem"] and not agent.status()["read_again"])
         await shows(agent, 1)
+
+
+@pytest.mark.parametrize(
+    "lost", [(keys.move_key("retail"),), (keys.move_key("retail"), keys.COUNTS)], ids=["move", "both"]
+)
+async def test_a_damaged_folder_that_has_lost_where_its_space_went_follows_again_and_nothing_counts_twice(
+    opened: Callable[[], EdgeAgent],
+    config: EdgeConfig,
+    route: CloudRoute,
+    ids: FixedIds,
+    cloud: Cloud,
+    tmp_path: Path,
+    lost: tuple[bytes, ...],
+) -> None:
+    """What it has sent where the space goes on is not asked about any more, so that is for a person."""
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        move.announce()
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        move.say()
+        names = await sold(agent, "merged")
+        await merged(agent, names)
+        route.merging = False
+        before = len(route.sent)
+        sent = await sold(agent, "sent")
+        await until(lambda: sum(len(batch.lsns) for batch in route.sent[before:]) == len(sent))
+        route.cut()
+        unsent = await sold(agent, "unsent")
+    for batch in route.sent[before:]:
+        cloud.merge(batch)
+    store = RocksStore(config.data_dir)
+    store.write({(Family.META, key): None for key in lost}, sync=True)
+    store.close()
+    saved = config.model_copy(update={"data_dir": tmp_path / "saved", "scopes": list(SCOPES)})
+    salvage(CONTRACT, config.data_dir, saved.data_dir, ())
+    route.merging = True
+    route.mend()
+    async with EdgeAgent(app, saved, route=route, ids=ids) as agent:
+        await until(lambda: [life["why"] for life in lives(agent)][-1:] == ["moved"] or not lives(agent))
+        await until(lambda: bool(lives(agent)) and not agent.status()["problem"] and not agent.status()["pending"])
+        assert times(cloud) == dict.fromkeys([*names, *sent], 1)
+        assert {one.command.id for one in agent.review()} == {*sent, *unsent}
+        await shows(agent, 2)
+        for name in unsent:
+            await agent.review_apply(name)
+        await merged(agent, unsent)
+        await shows(agent, 3)
