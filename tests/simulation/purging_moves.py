@@ -21,7 +21,7 @@ from unittest.mock import patch
 from driftlog_crdt import sequence
 from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.identity import CLOSING_REPLICA, CLOUD, DocumentId, parse_document_key
-from driftlog_schemas.messages import ChainRow, CommandOutcome, Forgot
+from driftlog_schemas.messages import ChainRow, CommandOutcome, Forgot, Verdict
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import codecs_of
@@ -160,14 +160,15 @@ class Replayed:
 
     def _hears(self, arrival: Arrival, outcome: CommandOutcome | None) -> Iterator[str]:
         command = arrival.command
-        for document, _ in command.ops:
-            self._changed[document] = self._now_ms
+        if outcome is None or outcome.verdict not in (Verdict.DEFERRED, Verdict.PARKED):
+            self._changed.update((document, self._now_ms) for document, _ in command.ops)
         if outcome is not None:
             return
         self._accepted[command.id] += 1
         if self._accepted[command.id] > 1:
             yield f"{command.id} counted {self._accepted[command.id]} times"
-        written = self._answered.get(command.id)
+        unread = command.written is not None and command.written < 0  # it was written on no document
+        written = None if unread else self._answered.get(command.id)
         for document in {document for document, _ in command.ops if document in self._purged}:
             if document in self._gone:
                 self._gone.remove(document)
