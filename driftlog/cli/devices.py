@@ -16,7 +16,7 @@ from driftlog.cli import device_facts
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, facts, rows
 from driftlog.cli.operator import OperatorPath, first_operator_key, operator_key, trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, fail, told
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, duration_ms, fail, require_scopes, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import PUBLISH, DeviceStatus
@@ -24,7 +24,6 @@ from driftlog_schemas.identity import CLOSER, CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
-from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.rights import ALL, DIRECT, FORGET
 from driftlog_streams.registry.enrolment import Enrolment
@@ -81,7 +80,11 @@ def enrol(
         fail(f"the name {CLOUD!r} is the workers' own", "see `driftlog devices enrol-cloud`, or choose another name")
     if device == CLOSER:
         fail(f"the name {CLOSER!r} is that by which op logs are closed", "choose another name")
+    require_scopes(scope or ())
+    valid_ms, grace_ms = duration_ms("--valid", valid), duration_ms("--grace", grace)
     out = identity or Path(f"{device}.json")
+    if "" in (permission or ()):
+        raise typer.BadParameter("a command has a name; write one like sell", param_hint="'--permission'")
     contract = None if target is None else load_contract(target)
     if contract is not None and (unknown := sorted({*(permission or ())} - _GRANTED - _commands(contract))):
         known = ", ".join(sorted(_commands(contract))) or "none"
@@ -92,7 +95,7 @@ def enrol(
     permissions = tuple(permission or ("*",))
     terms = (tuple(scope or ("*",)), (*permissions, PUBLISH) if may_publish else permissions)
     with _enrolment(settings, cache, first_operator_key(operator, settings)) as enrolment:
-        line = enrolment.enrol(device, out, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys)
+        line = enrolment.enrol(device, out, *terms, valid_ms, grace_ms, keep_keys=keep_keys)
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
         said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
@@ -169,8 +172,9 @@ def renew(
     json: Json = False,
 ) -> None:
     """Let a device's permit hold for longer. Example: driftlog devices renew store-1 --valid 365d"""
+    valid_ms, grace_ms = duration_ms("--valid", valid), duration_ms("--grace", grace) if grace else None
     with _enrolment(settings, cache, operator_key(operator)) as enrolment:
-        line = enrolment.renew(device, _ms("--valid", valid), _ms("--grace", grace) if grace else None)
+        line = enrolment.renew(device, valid_ms, grace_ms)
     said = f"{line.device_id} may write until {moment(line.latest.not_after_ms)}"
     emit(device_facts.data(line), as_json=json, table=lambda: said)
 
@@ -282,10 +286,3 @@ def _set(enrolment: Enrolment, device: str, status: DeviceStatus, json: bool) ->
     line = enrolment.set_status(device, status)
     said = f"{line.device_id} is {status.value} since {moment(line.latest.from_ms)}"
     emit(device_facts.data(line), as_json=json, table=lambda: said)
-
-
-def _ms(option: str, text: str) -> int:
-    found = milliseconds(text)
-    if text and not found:
-        raise typer.BadParameter(f"{option} {text}: write for example 365d or 12h")
-    return found

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from typer.core import TyperGroup
 
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import Bootstrap, Config, Registry, fail, told
+from driftlog.cli.terminal import Bootstrap, Config, Registry, fail, require_scopes, told
 from driftlog_schemas.connection import registry_at
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
@@ -114,8 +114,7 @@ def init(
     if not identity.exists():
         fail(f"there is no identity file {identity}", "make one: driftlog devices enrol NAME --out FILE")
     Identity.load(identity)
-    if "" in scope:
-        raise typer.BadParameter("a scope has a name; write one like --scope s1", param_hint="'--scope'")
+    require_scopes(scope)
     cluster = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     settings = {
         "data_dir": str(data_dir or identity.with_suffix(".replica")),

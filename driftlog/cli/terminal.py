@@ -15,6 +15,8 @@ import typer
 
 from driftlog.cli.failures import Failure, failure_of, misuse
 from driftlog.cli.texts import no_text, printable
+from driftlog_schemas.bounds import MAX_SCOPE
+from driftlog_schemas.rhythm import milliseconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +40,11 @@ Cache = Annotated[
 ]
 
 DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
+
+
+DAY_MS = 24 * 3600 * 1000
+LONGEST_MS = 36_500 * DAY_MS
+"""A hundred years: no number of milliseconds that is made of it is too great for a record or a topic."""
 
 
 def say(line: str) -> None:
@@ -66,6 +73,25 @@ def one_space(spaces: Collection[str], given: str | None) -> str:
     if name not in spaces:
         raise typer.BadParameter(f"name one of the app's spaces with --space: {', '.join(spaces)}")
     return name
+
+
+def duration_ms(option: str, text: str) -> int:
+    """What was typed as a duration, in milliseconds; 0 for nothing. Raises `BadParameter`."""
+    found = milliseconds(text)
+    if text and not 0 < found <= LONGEST_MS:
+        raise typer.BadParameter(
+            f"{text!r}: write for example 365d or 12h, at most {LONGEST_MS // DAY_MS}d", param_hint=repr(option)
+        )
+    return found
+
+
+def require_scopes(scopes: Collection[str]) -> None:
+    """Raises `BadParameter` where one of these can be no scope."""
+    for scope in scopes:
+        if not 0 < len(scope.encode()) <= MAX_SCOPE:
+            raise typer.BadParameter(
+                f"{scope[:40]!r} can be no scope; use 1 to {MAX_SCOPE} bytes", param_hint="'--scope'"
+            )
 
 
 def told(function: Callable[P, R]) -> Callable[P, R]:

@@ -13,12 +13,11 @@ from driftlog.cli.drawing import emit, rows
 from driftlog.cli.renumber import renumber
 from driftlog.cli.repartition import repartition
 from driftlog.cli.schemas import register_all, require_compatible, unregistered
-from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, fail, told
+from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, duration_ms, fail, told
 from driftlog_schemas.connection import KafkaSettings, RegistrySettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics import REPLICATION, RETENTION_MS, Plan, plan, remembering, replicated, wanted_topics
 from driftlog_schemas.topics_admin import Cluster, TopicsAdmin
@@ -111,9 +110,7 @@ class Planned:
         cls, contract: AppContract, kafka: KafkaSettings, replication: int | None = None, retention: str = ""
     ) -> Planned:
         """Raises `BrokerUnreachable`."""
-        kept_ms = milliseconds(retention)
-        if retention and not kept_ms:
-            fail(f"--retention {retention!r} is no duration", "write one like 30d or 12h")
+        kept_ms = duration_ms("--retention", retention)
         admin = TopicsAdmin(kafka)
         cluster = admin.cluster()
         factor = replication or (1 if cluster.brokers == 1 else REPLICATION)

@@ -109,6 +109,24 @@ def test_a_right_to_a_command_that_the_app_does_not_have_is_refused(shell: Shell
     assert "nobody has looked whether there are such commands: recieve" in untried.out
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--scope", ""),
+        ("--scope", "x" * 513),
+        ("--permission", ""),
+        ("--valid", "soon"),
+        ("--valid", "0d"),
+        ("--valid", "999999999d"),
+        ("--grace", "999999999999d"),
+    ],
+)
+def test_terms_that_mean_nothing_are_refused_and_no_key_is_made(alone: Shell, option: str, value: str) -> None:
+    slip = alone.run("devices", "enrol", "store-1", option, value, "--operator", "keys")
+    slip.assert_one_line(2, f"'{option}'")
+    assert [*alone.folder.iterdir()] == []
+
+
 def test_a_key_that_is_rotated_may_keep_the_old_one(shell: Shell, device: str) -> None:
     shell.run("devices", "enrol", device, "--permission", "receive", "--out", "one.json").assert_done()
     kept = shell.run("devices", "rotate-key", device, "--out", "two.json", "--keep-keys", "--json").data

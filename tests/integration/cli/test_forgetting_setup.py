@@ -69,7 +69,7 @@ def test_an_app_with_reactions_needs_the_workers_identity(alone: Shell) -> None:
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_retention_that_is_no_duration_is_told(stocked: Shell, command: str, text: str) -> None:
     ended = stocked.run("topics", command, "--app", "shop:app", f"--retention={text}")
-    ended.assert_one_line(1, f"--retention {text!r} is no duration", "30d")
+    ended.assert_one_line(2, "'--retention'", repr(text), "365d")
 
 
 def test_the_workers_name_is_no_devices(stocked: Shell) -> None:

@@ -93,6 +93,15 @@ def test_a_setting_that_somebody_changed_is_put_right(
     assert found(broker, space)[name].settings["retention.ms"] == good
 
 
+@pytest.mark.parametrize("words", ["plan", "apply"])
+@pytest.mark.parametrize("retention", ["5", "0d", "999999999999d"])
+def test_a_retention_that_no_topic_can_have_is_refused_before_the_first_topic(
+    shell: Shell, app: str, space: str, broker: RunningBroker, words: str, retention: str
+) -> None:
+    shell.run("topics", words, "--app", app, "--retention", retention).assert_one_line(2, "'--retention'", "36500d")
+    assert found(broker, space) == {}
+
+
 def test_a_refused_plan_is_data_too(shell: Shell, app: str, space: str) -> None:
     shell.run("topics", "apply", "--app", app).assert_done()
     wider = shell.declare(space, module="wider", partitions=5)
