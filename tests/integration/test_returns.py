@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
 
 from driftlog_schemas import groups, topics
@@ -76,9 +76,7 @@ def _end(run: LoadRun) -> int | None:
     place = TopicPartition(topics.state_topic(run.space.name), PARTITION)
     try:
         return int(admin_of(run.bootstrap).list_offsets({place: OffsetSpec.latest()})[place].result().offset)
-    except KafkaException as error:
-        if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
-            raise
+    except KafkaException:  # in more than one way; whoever waits for it has a bound
         return None
 
 

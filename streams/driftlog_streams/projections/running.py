@@ -98,7 +98,7 @@ class Projection:
         return Retrying(
             retry=retry_if_exception_type(SinkAway),
             stop=stop_after_delay(self._settings.wait) | stop_when_event_set(stop),
-            wait=wait_exponential_jitter(0.5, max=LONGEST_PAUSE_SECONDS),
+            wait=wait_exponential_jitter(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
             sleep=sleep_using_event(stop),
             before_sleep=told,
             reraise=True,
