@@ -178,6 +178,13 @@ def broken(world: ForgettingWorld, history: History, told: Told = lambda record:
             words = words_of(row[body])
             if len(set(words)) < len(words):
                 yield f"{'/'.join(document)}.{body} has a word twice: {words}"
+    yield from replicas_apart(history, meant, codecs)
+
+
+def replicas_apart(
+    history: History, meant: Mapping[DocumentId, bytes], codecs: Mapping[str, StateCodec]
+) -> Iterator[str]:
+    """The documents of which an edge has something else, at the end, than what is meant."""
     for edge, end in history.ends.items():
         for document in meant.keys() | end.confirmed.keys():
             if document.scope in EDGES[device_of_node(edge)]:

@@ -34,8 +34,8 @@ from driftlog_streams.replaying.predecessors import Closed, Predecessors, gather
 from driftlog_streams.replaying.rebuild import Rebuild
 from driftlog_streams.replaying.repartitioning import Repartitioning
 from driftlog_streams.replaying.spreading import spread
-from tests.simulation.app import EDGES, SPACE, device_of_node
-from tests.simulation.forgetting import LOST_SIGHT, Directory, ForgettingWorld, _any, _two, merge_of
+from tests.simulation.app import SPACE
+from tests.simulation.forgetting import LOST_SIGHT, Directory, ForgettingWorld, _any, _two, replicas_apart
 from tests.simulation.history import History
 from tests.simulation.moving import AGAIN, MOVED, MovingWorld, watched
 from tests.simulation.scheduler import EPOCH_MS
@@ -211,14 +211,7 @@ def broken(world: PurgingMovesWorld, history: History, replayed: Replayed) -> It
     for document in meant.keys() | latest.keys():
         if latest.get(document) != meant.get(document):
             yield f"the read model of {'/'.join(document)} is not what the logs say"
-    codecs = codecs_of(SPACE.collections, world.ids)
-    for edge, end in history.ends.items():
-        for document in meant.keys() | end.confirmed.keys():
-            if document.scope in EDGES[device_of_node(edge)]:
-                value = meant.get(document)
-                wanted = None if value is None else merge_of(codecs, document, value)
-                if end.confirmed.get(document) != wanted:
-                    yield f"{edge} has other bytes for {'/'.join(document)} than the logs"
+    yield from replicas_apart(history, meant, codecs_of(SPACE.collections, world.ids))
 
 
 def covered(history: History, replayed: Replayed) -> Counter[str]:

@@ -96,6 +96,13 @@ async def told(agent: EdgeAgent, problem: str) -> None:
     await until(lambda: problem in agent.status()["problem"])
 
 
+def salvaged(config: EdgeConfig, to: Path) -> EdgeConfig:
+    """The settings of an agent on what is salvaged of a folder."""
+    saved = config.model_copy(update={"data_dir": to, "scopes": list(SCOPES)})
+    salvage(CONTRACT, config.data_dir, saved.data_dir, ())
+    return saved
+
+
 def times(cloud: Cloud) -> Counter[str]:
     """How often each command was merged."""
     return Counter(command.id for batch in cloud.batches for command in batch.commands)
@@ -438,8 +445,7 @@ async def test_what_an_older_release_takes_in_a_folder_that_has_followed_is_told
         store.write({**chain, (Family.CONFIRMED, at): row}, sync=True)
     async with opened() as agent:
         await told(agent, "an older release has written in this folder")
-    saved = config.model_copy(update={"data_dir": tmp_path / "saved", "scopes": list(SCOPES)})
-    salvage(CONTRACT, config.data_dir, saved.data_dir, ())
+    saved = salvaged(config, tmp_path / "saved")
     async with EdgeAgent(app, saved, route=route, ids=ids) as agent:
         await until(lambda: not agent.status()["problem"] and not agent.status()["read_again"])
         await shows(agent, 1)
@@ -477,8 +483,7 @@ async def test_a_damaged_folder_that_has_lost_where_its_space_went_follows_again
     store = RocksStore(config.data_dir)
     store.write({(Family.META, key): None for key in lost}, sync=True)
     store.close()
-    saved = config.model_copy(update={"data_dir": tmp_path / "saved", "scopes": list(SCOPES)})
-    salvage(CONTRACT, config.data_dir, saved.data_dir, ())
+    saved = salvaged(config, tmp_path / "saved")
     route.merging = True
     route.mend()
     async with EdgeAgent(app, saved, route=route, ids=ids) as agent:
