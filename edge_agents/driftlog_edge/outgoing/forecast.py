@@ -93,6 +93,6 @@ class Forecast:
 def _full_in(load: Load, coming: float) -> float:
     """Whichever bound is met first; commands to come are taken to be as large as those that wait."""
     rooms = [(load.most_commands - load.commands) / coming]
-    if load.bytes:
+    if load.commands and load.bytes:
         rooms.append((load.most_bytes - load.bytes) / (coming * load.bytes / load.commands))
     return max(0.0, min(rooms))

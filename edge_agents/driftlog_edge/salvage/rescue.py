@@ -211,8 +211,9 @@ class Rescue:
         """It goes out under the next life, unless the cloud has it."""
         self.report.undecided += 1
         writes = _kept(found.command.id, entry.with_status(Status.PENDING)) | _marks(lsn, found, Fate.UNKNOWN)
-        writes[Family.OUTBOX, keys.outbox_key(place[0], _NORMAL, place[1], lsn)] = keys.pack_number(found.size)
-        self._put(writes, lsn, found)
+        raw = self._encoded(found)
+        writes[Family.OUTBOX, keys.outbox_key(place[0], _NORMAL, place[1], lsn)] = keys.pack_number(len(raw))
+        self._write(writes | {(Family.OPLOG, keys.lsn_key(lsn)): raw})
 
     def _parked(self, lsn: int, found: Logged, entry: Entry) -> None:
         """An earlier life has left it in the cloud, which may yet decide."""
@@ -226,10 +227,12 @@ class Rescue:
         self._put(writes, lsn, found)
 
     def _put(self, writes: dict[Place, bytes | None], lsn: int, found: Logged) -> None:
+        self._write(writes | {(Family.OPLOG, keys.lsn_key(lsn)): self._encoded(found)})
+
+    def _encoded(self, found: Logged) -> bytes:
         command = found.command
         replica = command.ops[0].op.replica if command.ops else next(iter(self._replicas), NOBODY)
-        raw = encode_logged(command, "", replica, found.read, found.release)
-        self._write(writes | {(Family.OPLOG, keys.lsn_key(lsn)): raw})
+        return encode_logged(command, "", replica, found.read, found.release)
 
     def _questions(self) -> None:
         """What the command log has besides: answers, and commands of which only the arguments are left."""

@@ -151,13 +151,14 @@ class _Carrying:
 
     def _waiting(self, entry: _Entry) -> dict[Place, bytes | None]:
         """A command that waits to be sealed."""
-        family, key, size = entry
+        family, key, _ = entry
         _, urgency, partition, lsn = keys.parse_outbox(key)
         found = logged(self._store, lsn)
         to = self._at(found.command.scope)
+        raw = self._renumbered(found, partition, waits=True)  # other numbers, and so another size
         return {
-            (family, keys.outbox_key(self._new.name, urgency, to, lsn)): size,
-            (Family.OPLOG, keys.lsn_key(lsn)): self._renumbered(found, partition, waits=True),
+            (family, keys.outbox_key(self._new.name, urgency, to, lsn)): keys.pack_number(len(raw)),
+            (Family.OPLOG, keys.lsn_key(lsn)): raw,
         }
 
     def _for_later(self, entry: _Entry) -> dict[Place, bytes | None]:

@@ -153,6 +153,9 @@ def test_all_that_the_folder_has_lies_by_the_new_count(packed: Path) -> None:
             space, _, partition, lsn = keys.parse_outbox(key)
             scope = _logged(after, lsn).command.scope
             assert (space, partition) == (NEW, partition_of(scope, 7))
+            assert keys.unpack_number(after[family, key]) == _logged(after, lsn).size, (
+                "what is sealed gives back as much"
+            )
         elif family in (Family.CONFIRMED, Family.UNREAD):
             space, partition, generation = keys.parse_confirmed(key)
             document = keys.document_of_confirmed(key)
@@ -460,15 +463,28 @@ def test_what_is_salvaged_is_where_the_folder_was_going(packed: Path, half: bool
             patched.setattr(carrying, "AT_ONCE", 2)
             carry(torn, CONTRACT, EPOCH_MS)
         torn.close()
+    _none_joins_another(packed)
     to = packed.with_name("salvaged")
     salvage(CONTRACT, packed, to, ())
     store = RocksStore(to)
     assert set(present(store, CONTRACT).spaces) == {NEW, "audit"}
-    waiting = [keys.parse_outbox(key) for key, _ in store.scan(Family.OUTBOX, b"")]
+    waiting = {keys.parse_outbox(key): keys.unpack_number(size) for key, size in store.scan(Family.OUTBOX, b"")}
     assert len(waiting) == len(SCOPES) + len(SCOPES) // 2
-    for space, _, partition, lsn in waiting:
-        assert (space, partition) == (NEW, partition_of(logged(store, lsn).command.scope, 7))
+    for (space, _, partition, lsn), size in waiting.items():
+        found = logged(store, lsn)
+        assert (space, partition, size) == (NEW, partition_of(found.command.scope, 7), found.size)
     with pytest.raises(OtherPartitions):
         counts.settle(store, CONTRACT)
     assert carry(store, CONTRACT, EPOCH_MS) == present(store, CONTRACT)
+    store.close()
+
+
+def _none_joins_another(folder: Path) -> None:
+    """As what ran again or came along from another life is told in the log."""
+    store = RocksStore(folder)
+    for key, _ in list(store.scan(Family.OPLOG, b"")):
+        found = logged(store, keys.parse_lsn(key))
+        replica = found.command.ops[0].op.replica
+        raw = encode_logged(found.command, "retail", replica, found.read, found.release, alone=True)
+        store.write({(Family.OPLOG, key): raw}, sync=False)
     store.close()

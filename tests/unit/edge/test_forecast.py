@@ -47,6 +47,15 @@ def test_when_it_will_be_full_at_the_rate_of_what_was_written(size: int, full: f
     assert found.drained_in_seconds is None, "nothing has left"
 
 
+def test_bytes_without_a_command_tell_nothing_of_those_to_come() -> None:
+    box = Box()
+    box.forecast.look(0.0)
+    box.write(200)
+    box.leave(200)
+    box.size = 7
+    assert box.forecast.outlook(100.0).full_in_seconds == pytest.approx(500)
+
+
 def test_how_long_the_drain_takes_at_the_pace_of_the_last_minutes() -> None:
     box = Box()
     box.write(900)
