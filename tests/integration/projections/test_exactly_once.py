@@ -290,6 +290,43 @@ def test_postgresql_that_is_killed_is_waited_for(make_shop: Callable[..., Shop])
         assert any("begins again" in one["event"] for one in projector.told())
 
 
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        (
+            "ALTER TABLE {}.stock ALTER on_hand DROP DEFAULT, ALTER on_hand TYPE boolean USING on_hand > 0",
+            "ALTER TABLE {}.stock ALTER on_hand TYPE bigint USING 5, ALTER on_hand SET DEFAULT 0",
+        ),
+        (
+            "CREATE FUNCTION {0}.no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not on a Sunday'; END$$;"
+            "CREATE TRIGGER no BEFORE INSERT OR UPDATE ON {0}.stock FOR EACH ROW EXECUTE FUNCTION {0}.no()",
+            "DROP TRIGGER no ON {}.stock",
+        ),
+    ],
+    ids=["a column of another type", "a trigger that raises"],
+)
+def test_what_was_changed_in_the_tables_by_hand_is_told_and_waited_for(
+    make_shop: Callable[..., Shop], postgres: EmbeddedPostgres, change: str, back: str
+) -> None:
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 5})
+    with following(shop, postgres) as projector:
+        agree(postgres, shop, projector)
+        schema = sql.Identifier(shop.space).as_string()
+        with psycopg.connect(postgres.conninfo) as connection:
+            connection.execute(change.format(schema).encode())
+        deliver(shop, {stock("tea"): 2, stock("milk"): 3})
+        until(
+            lambda: sum("does not take it" in str(one.get("why")) for one in projector.told()) > 1,
+            "it tells, and tries again",
+            60,
+            projector.log,
+        )
+        with psycopg.connect(postgres.conninfo) as connection:
+            connection.execute(back.format(schema).encode())
+        agree(postgres, shop, projector)
+
+
 def test_a_rebuild_waits_for_a_postgresql_that_is_away_when_it_begins(make_shop: Callable[..., Shop]) -> None:
     shop = make_shop()
     deliver(shop, {stock("tea"): 5})

@@ -94,6 +94,11 @@ def told(settings: PostgresSettings) -> Iterator[None]:
         raise SinkAway(
             f"the connection to PostgreSQL at {settings.shown} is gone: {_line(error)}", "see its log"
         ) from error
+    except psycopg.Error as error:  # a trigger that raises, a column that somebody has altered: nothing was written
+        raise SinkAway(
+            f"PostgreSQL at {settings.shown} does not take it: {_line(error)}",
+            "undo what was changed in the tables by hand, or have them built anew by --rebuild",
+        ) from error
 
 
 def _remedy(line: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from driftlog_streams.projections.postgres.layout import to_sql
+from driftlog_streams.projections.postgres.layout import column_type, to_sql
 from driftlog_streams.projections.postgres.names import (
     BOOKKEEPING,
     CONFLICT_OPEN,
@@ -27,6 +27,8 @@ from driftlog_streams.projections.postgres.names import (
 from driftlog_streams.projections.sink import Row
 from driftlog_streams.projections.tables import Table
 
+_BOOKKEPT = ("bigint", "timestamptz", "boolean")
+"""The types of `BOOKKEEPING`."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,9 +46,13 @@ class TableWriter:
         values = [column for column in columns if column not in keys]
         key = sql.SQL(", ").join(map(sql.Identifier, keys))
         same_key = sql.SQL(" AND ").join(_equal("kept", "staged", one) for one in keys)
-        self._stage = sql.SQL(
-            "CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {names} FROM {target} WITH NO DATA"
-        ).format(staging=staging, names=names, target=target)
+        types = ["text", "text", *map(column_type, table.columns), *_BOOKKEPT]
+        made = [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(t)) for n, t in zip(columns, types, strict=True)]
+        # By the declaration: where somebody has altered a column, it is the table that does not take what is put into it, and no row is at fault.
+        self._stage = sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS").format(
+            staging, sql.SQL(", ").join(made)
+        )
+        self._look = sql.SQL("SELECT {} FROM {} LIMIT 0").format(names, target)
         self._copy = sql.SQL("COPY {} ({}) FROM STDIN").format(staging, names)
         self._put = sql.SQL(
             "INSERT INTO {target} AS kept ({names}) SELECT {names} FROM {staging} ON CONFLICT ({key}) DO UPDATE SET {sets}"
@@ -68,7 +74,8 @@ class TableWriter:
         assert values[-3:] == [OFFSET, UPDATED_AT, CONFLICT_OPEN], "the order of `_line`"
 
     def prepare(self, connection: Connection[Any]) -> None:
-        """Once for each connection."""
+        """Once for each connection. Raises psycopg's errors for a table, or a column of it, that is not there."""
+        connection.execute(self._look)
         connection.execute(self._stage)
 
     def write(self, connection: Connection[Any], rows: Sequence[Row], *, fill: bool) -> None:
