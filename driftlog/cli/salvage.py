@@ -64,6 +64,7 @@ def _tables(report: Report, to: Path) -> list[Table]:
                 "undecided": f"{report.undecided} commands; they go out, unless the cloud has them",
                 "for a person": f"{report.review} commands: driftlog edge review list",
                 "lost": f"{report.lost_count} commands of which only the number is known",
+                "unknown": f"{report.unknown_count} commands before all that can be read: each was decided, or is lost",
                 "newest": f"command {report.newest}; of what came after it, if anything did, nothing is known",
                 "documents": f"{report.rows}; all are read again from the cloud",
                 "damaged rows": f"{report.refetched_count} documents to be had from the cloud alone",
@@ -72,6 +73,8 @@ def _tables(report: Report, to: Path) -> list[Table]:
     ]
     if report.lost:
         found.append(rows("lost commands", ("from number", "to"), report.lost[:SHOWN]))
+    if report.unknown:
+        found.append(rows("decided or lost", ("from number", "to"), report.unknown[:SHOWN]))
     if report.refetched:
         found.append(rows("to be had from the cloud", ("document",), [(name,) for name in report.refetched[:SHOWN]]))
     if report.troubles:

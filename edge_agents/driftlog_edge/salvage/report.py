@@ -22,6 +22,8 @@ class Report:
     """Commands that wait for a person."""
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Numbers of commands that cannot be read, as runs (first, last)."""
+    unknown: list[tuple[int, int]] = field(default_factory=list)
+    """Numbers below all that can be read, where an undamaged folder would have more: each was decided, or is lost, and nothing says which."""
     newest: int = 0
     """The highest number that anything speaks of. What came after it nobody can know."""
     rows: int = 0
@@ -34,7 +36,11 @@ class Report:
 
     @property
     def lost_count(self) -> int:
-        return sum(last - first + 1 for first, last in self.lost)
+        return _count(self.lost)
+
+    @property
+    def unknown_count(self) -> int:
+        return _count(self.unknown)
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""
@@ -42,8 +48,10 @@ class Report:
             "decided": self.decided,
             "undecided": self.undecided,
             "review": self.review,
-            "lost": [{"first": first, "last": last} for first, last in self.lost],
+            "lost": _named(self.lost),
             "lost_count": self.lost_count,
+            "unknown": _named(self.unknown),
+            "unknown_count": self.unknown_count,
             "newest": self.newest,
             "rows": self.rows,
             "refetched": self.refetched,
@@ -61,3 +69,11 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((number, number))
     return found
+
+
+def _count(runs: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in runs)
+
+
+def _named(runs: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
+    return [{"first": first, "last": last} for first, last in runs]

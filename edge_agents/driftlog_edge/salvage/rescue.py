@@ -348,11 +348,14 @@ class Rescue:
         return [*lives, replace(last, why=SALVAGED, rebased=0, review=self.report.review)][-KEPT:]
 
     def _lost(self) -> None:
-        """Commands that something speaks of and that cannot be read. Older ones may have been forgotten as done, and then nothing speaks of them."""
-        named = set(range(max(1, self.report.newest - KEEP_LAST + 1), self.report.newest + 1))
-        first = min(self._numbers, default=1)
-        named = {lsn for lsn in named if lsn >= first} | self._named()
-        self.report.lost = runs(named - self._numbers)
+        """Commands that something speaks of and that cannot be read. Of older ones than all that can be read nothing speaks: they may have been forgotten as done,
+        but for the newest, which are kept whatever became of them.
+        """
+        first, named = min(self._numbers, default=1), self._named()
+        kept = max(1, self.report.newest - KEEP_LAST + 1)
+        self.report.lost = runs(({*range(max(first, kept), self.report.newest + 1)} | named) - self._numbers)
+        if kept < first:
+            self.report.unknown = runs({*range(1, first)} - named)
 
     def _named(self) -> set[int]:
         """By what says that a command is not done."""

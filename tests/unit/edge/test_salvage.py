@@ -150,7 +150,21 @@ async def test_what_it_says(lived: Lived, tmp_path: Path) -> None:
     report = salvage(CONTRACT, lived.folder / "data", tmp_path / "new", (), lambda done, of: told.append((done, of)))
     assert (report.decided, report.undecided, report.review) == (MERGED, SENT + UNSENT, 0)
     assert (report.lost, report.newest, report.rows, report.troubles) == ([], len(ALL), MERGED, [])
+    assert report.unknown == []
     assert told and all(0 < done <= of for done, of in told)
+
+
+def without_tables(folder: Path) -> None:
+    for path in folder.glob("*.sst"):
+        path.unlink()
+
+
+async def test_of_what_no_table_tells_any_more_it_says_that_nobody_knows(lived: Lived, tmp_path: Path) -> None:
+    """What the tables had was decided, as it happens; the log behind them says neither that nor that it was not."""
+    folder = copied(lived.folder / "data", tmp_path / "old", without_tables)
+    report = salvage(CONTRACT, folder, tmp_path / "new", ())
+    assert (report.undecided, report.lost, report.newest) == (SENT + UNSENT, [], len(ALL))
+    assert report.unknown == [(1, MERGED)] and report.unknown_count == MERGED
 
 
 async def test_offline_it_shows_what_the_old_one_showed(lived: Lived, tmp_path: Path) -> None:
