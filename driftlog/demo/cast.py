@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
 from driftlog.cli.schemas import register_all
 from driftlog.demo.processes import Child, DemoFailed, until
 from driftlog.demo.shops import Shop
@@ -39,6 +41,9 @@ APP = "shop:app"
 STORES = ("store-1", "store-2")
 EDGES = (*STORES, "head-office")
 WORKERS = 2
+
+REMOVALS = 5
+REMOVAL_PAUSE_SECONDS = 0.2
 
 _HERE = Path(__file__).parent
 _EXAMPLES = (_HERE.parent / "examples" / "retail", _HERE.parent.parent / "examples" / "retail")
@@ -83,8 +88,20 @@ class Cast:
             for child in self.children:
                 child.ask_to_stop()
             self._stack.close()
-            shutil.rmtree(self.folder if isinstance(error, Exception) else self._root, ignore_errors=True)
+            self._remove(self.folder if isinstance(error, Exception) else self._root)
             self._warden.dismiss()
+
+    def _remove(self, folder: Path) -> None:
+        attempts = Retrying(
+            retry=retry_if_exception_type(OSError),  # what was killed may have written one file more
+            stop=stop_after_attempt(REMOVALS),
+            wait=wait_fixed(REMOVAL_PAUSE_SECONDS),
+            reraise=True,
+        )
+        try:
+            attempts(shutil.rmtree, folder)
+        except OSError as failure:
+            self._say(f"cannot remove {folder}, which holds private keys: {failure}; remove it yourself")
 
     def _open(self) -> None:
         shutil.copy(example() / "shop.py", self.folder / "shop.py")

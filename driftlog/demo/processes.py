@@ -21,7 +21,8 @@ from driftlog_infra.warden import Warden
 
 T = TypeVar("T")
 
-STOP_SECONDS = 20.0
+STOP_SECONDS = 40.0
+"""More than the supervisor of workers gives its own."""
 
 
 class DemoFailed(RuntimeError):
@@ -86,13 +87,12 @@ class Child:
             self._process.terminate()
 
     def stop(self) -> None:
-        """Ask, wait, insist."""
+        """Ask, wait, insist: also what it has started must be gone, for it writes into the folder that goes next."""
         self.ask_to_stop()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
     def kill(self) -> None:
         """SIGKILL, to all that it has started too."""
