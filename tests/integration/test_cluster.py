@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from confluent_kafka.admin import NewTopic
 
 from driftlog_infra import EmbeddedBroker, local
 from driftlog_schemas import topics
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.admin_clients import admin_of
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
+from tests.made_anew import end_of, make_anew
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -69,6 +72,11 @@ def leads(bootstrap: str, topic: str) -> set[int]:
     """The numbers of the nodes that lead partitions of the topic."""
     partitions = admin_of(bootstrap).list_topics(topic, timeout=15).topics[topic].partitions
     return {partition.leader for partition in partitions.values()}
+
+
+def leads_one(bootstrap: str, topic: str, partition: int) -> set[int]:
+    """The number of the node that leads the partition; of none: no leader is known."""
+    return {admin_of(bootstrap).list_topics(topic, timeout=15).topics[topic].partitions[partition].leader}
 
 
 def whole(bootstrap: str, names: list[str]) -> bool:
@@ -149,3 +157,37 @@ def test_nodes_that_are_killed_under_load_lose_nothing_and_stop_nobody(
         assert [program.stop() for program in (*hosts, *edges)] == [0] * 5
     found = run.judge(others=sum(sold.values()))
     assert found.good, found
+
+
+@pytest.mark.deep
+def test_an_op_topic_that_is_made_anew_on_another_node_is_written_to_by_agents_that_run(
+    cluster: list[EmbeddedBroker], bootstrap: str, load_run: Callable[..., LoadRun]
+) -> None:
+    """A client that knew the log before would go on sending to the node that led it (see `made_anew`)."""
+    run = load_run(bootstrap)
+    ops, place = topics.ops_topic(run.space.name), PLACES[0]
+    partition = partition_of(place, run.space.partitions)
+    next(iter(run.workload.records(1)))  # no worker registers the schemas of what is sent
+
+    def sent() -> int:
+        return end_of(bootstrap, ops, partition) or 0
+
+    with run.edge(0, place) as edge:
+        edge.do("hit", place=place, item="tea")
+        until(lambda: sent() > 0, "it is sent", 60, edge.tail)
+        (first,) = leads_one(bootstrap, ops, partition)
+        cluster[first - 1].kill()
+        until(lambda: first not in leads_one(bootstrap, ops, partition), "another leads", 60)
+        cluster[first - 1].start()
+        until(lambda: whole(bootstrap, [ops]), "all copies are up to date", 120)
+        edge.do("hit", place=place, item="tea")
+        until(lambda: sent() > 1, "it is sent to whoever leads", 60, edge.tail)
+        until(lambda: edge.status()["connection"] == "ONLINE", "it is online", 60, edge.tail)
+        (second,) = leads_one(bootstrap, ops, partition)
+        other = next(number for number in range(1, SIZE + 1) if number not in (first, second))
+        make_anew(
+            bootstrap, NewTopic(ops, run.space.partitions, replica_assignment=[[other, first]] * run.space.partitions)
+        )
+        edge.do("hit", place=place, item="tea")
+        until(lambda: sent() > 0, "it is sent into the new log", 60, edge.tail)
+        assert "the client starts anew" not in edge.tail(100), "nothing had to be waited out"

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
-from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
@@ -22,6 +23,7 @@ from tests.integration.conftest import LoadRun
 from tests.load.app import COLLECTION, PARTITIONS
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
+from tests.made_anew import end_of, make_anew
 
 pytestmark = pytest.mark.broker
 
@@ -30,19 +32,9 @@ PARTITION = partition_of(PLACE, PARTITIONS)
 
 
 def remade(run: LoadRun) -> None:
-    """The state topic is deleted and made again, empty. Until its leader knows of that, it acknowledges what it then writes into the log that goes away."""
-    admin, name = admin_of(run.bootstrap), topics.state_topic(run.space.name)
-    admin.delete_topics([name])[name].result()
-
-    def made() -> bool:
-        try:
-            admin.create_topics([NewTopic(name, PARTITIONS, 1, config={"cleanup.policy": "compact"})])[name].result()
-        except KafkaException:  # it is not wholly gone yet
-            return False
-        return True
-
-    until(made, f"{name} is made again", 30)
-    until(lambda: _end(run) == 0, "its leader has the new log", 30)
+    """The state topic is deleted and made again, empty."""
+    state = topics.state_topic(run.space.name)
+    make_anew(run.bootstrap, NewTopic(state, PARTITIONS, 1, config={"cleanup.policy": "compact"}))
 
 
 def publish(run: LoadRun, first_group: int, hits: Mapping[str, int]) -> None:
@@ -66,18 +58,11 @@ def publish(run: LoadRun, first_group: int, hits: Mapping[str, int]) -> None:
     assert producer.flush(30) == 0
     last = taken[-1]
     assert last is not None
-    until(
-        lambda: _end(run) == last + 1, f"the log has what was taken, to {last}", 30, lambda: f"It ends at {_end(run)}."
-    )
 
+    def end() -> int | None:
+        return end_of(run.bootstrap, topics.state_topic(run.space.name), PARTITION)
 
-def _end(run: LoadRun) -> int | None:
-    """Where the log of the place's partition ends; None while it has no leader."""
-    place = TopicPartition(topics.state_topic(run.space.name), PARTITION)
-    try:
-        return int(admin_of(run.bootstrap).list_offsets({place: OffsetSpec.latest()})[place].result().offset)
-    except KafkaException:  # in more than one way; whoever waits for it has a bound
-        return None
+    until(lambda: end() == last + 1, f"the log has what was taken, to {last}", 30, lambda: f"It ends at {end()}.")
 
 
 def shown(edge: EdgeProcess) -> dict[str, int]:
@@ -115,6 +100,26 @@ def test_a_state_topic_is_made_anew_under_a_running_agent(on_broker: Callable[..
         publish(run, 0, wanted)
         assert strong(edge, "new-0") == 100, "no strong read is answered from the old life"
         returned(edge, {**wanted, "mine": 7})
+
+
+def test_a_state_topic_that_other_brokers_have_led_is_made_anew_under_a_running_agent(
+    restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun]
+) -> None:
+    run = load_run(restartable_broker.bootstrap)
+    with run.edge(0, PLACE) as edge:
+        publish(run, 0, {f"old-{n}": n + 1 for n in range(20)})
+        until(lambda: len(shown(edge)) == 20, "it has the old rows", 60, edge.tail)
+        restartable_broker.stop()
+        restartable_broker.start()
+        publish(run, 20, {"led-by-another": 1})
+        until(lambda: "led-by-another" in shown(edge), "it goes on", 60, edge.tail)
+        until(lambda: edge.status()["connection"] == "ONLINE", "it is online", 60, edge.tail)
+        remade(run)
+        wanted = {f"new-{n}": 100 + n for n in range(5)}
+        publish(run, 0, wanted)
+        returned(edge, wanted)
+        publish(run, 10, {"later": 1})
+        returned(edge, {**wanted, "later": 1})
 
 
 @pytest.mark.deep

@@ -3,7 +3,8 @@
 - *states*: the partition is read again, beside what readers have (`returning`);
 - *receipts, registry lines*: the latest record of each key says all, so the cursor goes back to the start;
 - *conflicts*: likewise, and those that are known go, for nobody would say that they are over;
-- *ops*, which no agent reads: a topic that was made anew counts anew, so nothing that was said in its numbers holds (`Returns.log_made_anew`).
+- *ops*, which no agent reads: a topic that was made anew counts anew, so nothing that was said in its numbers holds (`Returns.log_made_anew`). Its leaders
+  are numbered anew as well: a client that knew the log before takes them for outdated, and would go on sending to the node that led it.
 
 A cursor that was never compared takes the topic as it is found: what was read was read since the connection began, after this was asked.
 """
@@ -25,7 +26,7 @@ AWAY = "the replica was away for longer than the topic tells what was deleted"
 
 
 class Found(NamedTuple):
-    """What to write, and whether what comes in must begin anew for it."""
+    """What to write, and whether the connection must begin anew for it."""
 
     writes: dict[Place, bytes | None]
     anew: bool
@@ -60,7 +61,7 @@ class Landmarks:
             return Found(self._returns.begin(space, place[1], extent.topic_id, why, wall_ms, anew=other), anew=True)
         writes = moved(*place, begun)
         if kind == "ops":
-            return Found({**writes, **self._returns.log_made_anew(space, place[1])}, anew=False)
+            return Found({**writes, **self._returns.log_made_anew(space, place[1])}, anew=True)
         if kind == "conflicts":
             writes.update(self._disputes.forgotten(space, place[1]))
         return Found(writes, anew=True)

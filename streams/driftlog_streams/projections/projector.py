@@ -33,6 +33,8 @@ CLAIM_SECONDS = 2.0
 """How often partitions are asked for that somebody else holds."""
 CONFIRM_SECONDS = 600.0
 """How often a position is confirmed at which nothing happens."""
+LOOK_SECONDS = 5.0
+"""How often it is asked whether the topic is still the one that is followed. A client that knew the log before may get nothing of the new one, and does not say so."""
 LONGEST_PAUSE_SECONDS = 30.0
 Goal: TypeAlias = Callable[[], Mapping[int, int]]
 """Tells for each partition up to which offset it is to be read. Raises `BrokerUnreachable`."""
@@ -109,6 +111,7 @@ class Projector:
         self.done.positions, self._stands_by = {}, None
         gathering = Gathering(self._reader, topic_id, {})
         next_claim = next_confirmation = 0.0
+        next_look = time.monotonic() + LOOK_SECONDS
         while not stop.is_set():
             self._health.beat()
             now = time.monotonic()
@@ -119,6 +122,9 @@ class Projector:
             if until is not None and self._log.has_read(until):
                 break
             self._step(topic_id, gathering)
+            if now >= next_look:
+                next_look = now + LOOK_SECONDS
+                self._require_followed(topic_id)
             if now >= next_confirmation:
                 next_confirmation = now + CONFIRM_SECONDS
                 self._write(topic_id, gathering, gathering.standing())
@@ -150,11 +156,14 @@ class Projector:
         self._write(topic_id, gathering, gathering.ripe())
         self._metrics.lag.set(self._log.behind(self.done.positions))
 
+    def _require_followed(self, topic_id: str) -> None:
+        if self._log.topic_id() != topic_id:
+            raise PositionLost(f"topic {self._log.topic} was made anew")
+
     def _write(self, topic_id: str, gathering: Gathering, groups: Sequence[Group]) -> None:
         if not groups:
             return
-        if self._log.topic_id() != topic_id:
-            raise PositionLost(f"topic {self._log.topic} was made anew")
+        self._require_followed(topic_id)
         with self._metrics.commit_seconds.time():
             self._sink.rows(groups)
         gathering.done(groups)

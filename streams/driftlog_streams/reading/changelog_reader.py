@@ -1,7 +1,8 @@
 """Looking at the topics of a space from outside Faust: where their partitions end, and what stands in a range of them.
 
-Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop. Its clients live as long as the process: freeing
-one waits for librdkafka's threads, and once in a while one of those is not woken, for ever.
+Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop. The client that asks lives as long as the process: freeing
+one waits for librdkafka's threads, and once in a while one of those is not woken, for ever. The one that reads is replaced where it gives nothing: of a topic that
+was made anew under it it may never get a record (librdkafka 2.16 takes the numbers of the new log's leaders, which begin at 0, for outdated ones).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
 
@@ -25,8 +27,12 @@ class ChangelogReader:
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
         self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
-        self._consumer = plain_reader(
-            kafka, "driftlog-changelog-reader", {"auto.offset.reset": "error", "fetch.wait.max.ms": 20}
+        self._kafka = kafka
+        self._consumer = self._reading()
+
+    def _reading(self) -> Consumer:
+        return plain_reader(
+            self._kafka, "driftlog-changelog-reader", {"auto.offset.reset": "error", "fetch.wait.max.ms": 20}
         )
 
     def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -82,6 +88,10 @@ class ChangelogReader:
                 found += [record for record in records if record.offset < offsets.stop]
                 if records and records[-1].offset >= offsets.stop - 1:
                     break
+        except RecoveryFailed:
+            self._consumer.close()
+            self._consumer = self._reading()
+            raise
         finally:
             self._consumer.unassign()
         return found

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 from confluent_kafka.admin import NewTopic
 from psycopg import sql
 
-from driftlog_infra import EmbeddedPostgres
+from driftlog_infra import EmbeddedBroker, EmbeddedPostgres
 from driftlog_schemas import topics
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
@@ -25,7 +26,6 @@ from driftlog_streams.projections.postgres.settings import PostgresSettings
 from driftlog_streams.projections.postgres.sink import PostgresSink
 from driftlog_streams.projections.records import StateReader
 from driftlog_streams.projections.sink import Group, Row
-from tests.admin_clients import admin_of
 from tests.integration.projections.shop import (
     PARTITIONS,
     STOCK,
@@ -41,6 +41,7 @@ from tests.integration.projections.shop import (
     stock_rows,
 )
 from tests.load.waiting import until
+from tests.made_anew import make_anew
 
 KILLS = 6
 ARTICLES = 60
@@ -340,19 +341,10 @@ def test_a_rebuild_waits_for_a_postgresql_that_is_away_when_it_begins(make_shop:
         assert stock_rows(own, shop) == shown_rows(shop)
 
 
-def make_anew(shop: Shop) -> None:
+def remade(shop: Shop) -> None:
     """The state topic, empty."""
-    admin, name = admin_of(shop.bootstrap), topics.state_topic(shop.space)
-    for future in admin.delete_topics([name]).values():
-        future.result(30)
-    until(lambda: name not in admin.list_topics(timeout=10).topics, "it is gone", 60)
-
-    def made() -> bool:
-        new = NewTopic(name, PARTITIONS, 1, config={"cleanup.policy": "compact"})
-        (future,) = admin.create_topics([new]).values()
-        return future.exception(30) is None
-
-    until(made, "it is there again", 60)
+    state = topics.state_topic(shop.space)
+    make_anew(shop.bootstrap, NewTopic(state, PARTITIONS, 1, config={"cleanup.policy": "compact"}))
 
 
 def test_a_topic_that_was_made_anew_is_said_and_a_rebuild_heals_it(
@@ -364,7 +356,7 @@ def test_a_topic_that_was_made_anew_is_said_and_a_rebuild_heals_it(
     deliver(shop, {tea: 1})
     project(shop, postgres)
     before = stock_rows(postgres, shop)
-    make_anew(shop)
+    remade(shop)
     shop._states.pop(milk)
     for _ in range(3):  # so the offset that comes next is there again, with something else before it
         deliver(shop, {tea: 1})
@@ -389,9 +381,33 @@ def test_a_topic_that_is_made_anew_meanwhile_stops_it(
     projector = Projector(shop, postgres)
     agree(postgres, shop, projector)
     before = stock_rows(postgres, shop)
-    make_anew(shop)
+    remade(shop)
     deliver(shop, {stock("tea"): 5})
     deliver(shop, {stock("tea"): 5})
+    assert projector.wait() == 1
+    assert "--rebuild" in projector.log().splitlines()[-1], projector.log()
+    assert stock_rows(postgres, shop) == before
+
+
+@pytest.mark.deep
+def test_a_topic_that_another_broker_led_and_that_is_made_anew_meanwhile_stops_it(
+    restartable_broker: EmbeddedBroker,
+    registry_url: str,
+    fresh_name: Callable[[str], str],
+    tmp_path: Path,
+    postgres: EmbeddedPostgres,
+) -> None:
+    """Its client takes the new log's leader for an outdated one and gets nothing of it, however much there is."""
+    shop = Shop(tmp_path, restartable_broker.bootstrap, registry_url, fresh_name("shop").replace("-", "_"), STOCK)
+    deliver(shop, {stock("tea"): 5})
+    projector = Projector(shop, postgres)
+    agree(postgres, shop, projector)
+    restartable_broker.stop()
+    restartable_broker.start()
+    deliver(shop, {stock("tea"): 5})
+    agree(postgres, shop, projector)
+    before = stock_rows(postgres, shop)
+    remade(shop)
     assert projector.wait() == 1
     assert "--rebuild" in projector.log().splitlines()[-1], projector.log()
     assert stock_rows(postgres, shop) == before

@@ -361,7 +361,7 @@ def test_other_topics_that_are_made_anew_are_read_from_their_start(replica: Repl
         for life in ("first", "second"):
             found = compare("retail", kind, place, Extent(life, 0, 9), 0, 0, away=False)
             replica.journal.stage(found.writes, sync=False)
-            assert found.anew == (life == "second" and kind != "ops")
+            assert found.anew == (life == "second")
         replica.commit()
         assert cursor_of(replica.store, *place)[:2] == (0, "second")
     assert list(replica.store.scan(Family.CONFLICTS, b"")) == [], "nobody would say that they are over"
