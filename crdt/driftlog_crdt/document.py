@@ -443,6 +443,12 @@ class DocumentType:
         deletion.without_effect(state, SETTLER, op.seq)
         return found
 
+    def pass_over(self, state: DocumentState, context: Vector | None) -> None:
+        """Count the settlements as seen, without effect, that the owner of `context` had seen and that were not made here (see `settling`)."""
+        missing = settling.passed_over(state.vector, context)
+        if missing:
+            deletion.without_effect(state, SETTLER, missing)
+
     def writes_at(self, state: DocumentState, place: Place) -> Sequence[Write]:
         """The writes that stand at one place, in dot order."""
         return self._standing(state, place)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from driftlog_crdt import PAST, Op, Vector, bounded, canonical, epoch_of
+from driftlog_crdt import PAST, SETTLER, Op, Vector, bounded, canonical, epoch_of
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
+from driftlog_schemas.forgetting_codec import MAX_SETTLE
 from driftlog_schemas.identity import DocumentId
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.memory import Memory
@@ -87,7 +88,7 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
         if begun and memory.gone(arrival.written, epoch_of(vector)):
             outlived = document  # its dot is seen
         elif context and not rejected:
-            blocker = _missing(entry, replica, context, memory)
+            blocker = _missing(entry, replica, context, memory, arrival.offset * MAX_SETTLE)
             if blocker is not None:
                 return steps, fresh, blocker, None, False
         last[entry] = seq
@@ -111,11 +112,13 @@ def _begin(entry: Entry, memory: Memory) -> None:
         kind.begin(state, memory.now.purged)
 
 
-def _missing(entry: Entry, writer: str, context: Vector, memory: Memory) -> Blocker | None:
-    """The first change that a writer had seen and that is not merged."""
+def _missing(entry: Entry, writer: str, context: Vector, memory: Memory, settlements: int) -> Blocker | None:
+    """The first change that a writer had seen and that is not merged. There were `settlements` before it in the log at the very most: none of these is still to come."""
     vector = entry.state.vector
     for replica, seq in context.items():
         if vector.get(replica, 0) < seq and replica != writer and replica not in memory:
+            if replica == SETTLER and seq <= settlements:
+                continue
             return Blocker(entry.key, replica, seq)
     return None
 

@@ -85,7 +85,7 @@ def on_copies(
         if against is not None:
             return against, None
         sizes[entry.key] += weight
-        applied = entry.collection.type.take(state, op)
+        applied = _taken(entry, state, op)
         if applied is not APPLIED:
             _note(arrival, entry, state, op, applied, done)
     for key, entry in entries.items():
@@ -132,11 +132,17 @@ def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done
     for entry, op, weight in steps:
         if weight:
             entry.size += weight
-            applied = entry.collection.type.take(entry.state, op)
+            applied = _taken(entry, entry.state, op)
             if applied is not APPLIED:
                 done = done or Done([], [], [])
                 _note(arrival, entry, entry.state, op, applied, done)
     return done
+
+
+def _taken(entry: Entry, state: DocumentState, op: Op) -> Applied:
+    if op.context:
+        entry.collection.type.pass_over(state, op.context)
+    return entry.collection.type.take(state, op)
 
 
 def _note(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, applied: Applied, done: Done) -> None:

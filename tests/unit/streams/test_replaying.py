@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from driftlog.cli.schemas import all_schemas
+from driftlog_crdt import SETTLER
 from driftlog_schemas import groups, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.messages import CommandOutcome, Verdict
@@ -68,8 +70,10 @@ def stores(tmp_path: Path) -> Iterator[tuple[PartitionStore, PartitionStore]]:
     both.close()
 
 
-def rebuilt(log: Log, store: PartitionStore, until: int = 99, rules: SpaceRules | None = None) -> dict[str, str]:
-    """Replay; what became of each command."""
+def rebuilt(
+    log: Log, store: PartitionStore, until: int = 99, rules: SpaceRules | None = None, waits: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Replay; what became of each command. These wait at its end."""
     verdicts: dict[str, str] = {}
 
     def told(arrival: object, outcome: CommandOutcome | None) -> None:
@@ -79,7 +83,7 @@ def rebuilt(log: Log, store: PartitionStore, until: int = 99, rules: SpaceRules 
     made = Rebuild(rules or log.cloud.rules, PARTITION, store, log.cloud.devices, told)
     for record in log.ops[: until + 1]:
         made.take(record)
-    assert made.end() == []
+    assert tuple(arrival.command.id for arrival in made.end()) == waits
     return verdicts
 
 
@@ -121,6 +125,33 @@ def test_it_stops_where_it_is_told(log: Log, stores: tuple[PartitionStore, Parti
     ((_, value),) = [pair for pair in stores[1].documents() if pair[0] == key(stock())]
     assert log.cloud.rules.collections["Stock"].codec.decode_row(value)["on_hand"] == 5
     assert key(ledger()) in dict(stores[1].documents())
+
+
+def test_what_was_written_behind_a_settlement_waits_for_none_that_is_not_made_again(
+    stores: tuple[PartitionStore, PartitionStore],
+) -> None:
+    """Where one more write is taken than was then (by another app, or as it was put off), nothing is settled between the two; whoever wrote on had seen that."""
+    log = Log()
+    cloud, third = log.cloud, "store-2.2"
+    for replica, value in (("store-1.1", 10), (OTHER, 20)):
+        price = change(stock(), "price", "set", value, 1, replica=replica)
+        log.append(cloud.batch(command(f"by {replica}", price), replica=replica))
+    refused = change(stock(), "price", "set", 30, 1, replica=third), count(stock(), -50, 2, third)
+    log.append(cloud.batch(command("refused then", *refused), replica=third))
+    log.append(cloud.due(*cloud.overdue()), append_ms=1 << 46)
+    seen = {OTHER: 1, third: 2, SETTLER: 1}
+    behind = change(stock(), "price", "set", 40, 2, context=seen)
+    log.append(cloud.batch(command("behind", behind)), append_ms=1 << 46)
+    log.append(cloud.batch(command("on", count(stock(), 5, 3))), append_ms=1 << 46)
+    forged = change(stock(), "price", "set", 50, 3, replica=third, context={SETTLER: 1 << 40})
+    log.append(cloud.batch(command("forged", forged), replica=third), append_ms=1 << 46)
+    assert dict(cloud.state(stock()).vector) == {"store-1.1": 3, OTHER: 1, third: 2, SETTLER: 1}
+    rules = SpaceRules(replace(SPACE, guards={}), IDS)
+    verdicts = rebuilt(log, stores[1], rules=rules, waits=("forged",))  # no log has had so many
+    assert {name for name, verdict in verdicts.items() if verdict != "accepted"} == {"forged"}
+    ((_, value),) = stores[1].documents()
+    vector = rules.collections["Stock"].codec.decode(value).vector
+    assert dict(vector) == dict(cloud.state(stock()).vector), "the next settlement has a dot of its own"
 
 
 def test_a_document_that_differs_is_listed_with_its_fields(
