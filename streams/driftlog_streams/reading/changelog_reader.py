@@ -16,10 +16,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.offsets import TIMEOUT_SECONDS, offsets
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
-
-TIMEOUT_SECONDS = 10.0
 
 
 class ChangelogReader:
@@ -67,16 +66,9 @@ class ChangelogReader:
             raise
         return otherwise if entry is None or entry.value is None else int(entry.value)
 
-    def _asked(self, places: Iterable[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
-        try:
-            asked = self._admin.list_offsets(
-                {TopicPartition(*place): spec for place in places}, request_timeout=TIMEOUT_SECONDS
-            )
-            return {(at.topic, at.partition): future.result(TIMEOUT_SECONDS).offset for at, future in asked.items()}
-        except KafkaException:
-            # It would go on asking who led the partitions before the broker was away, and be refused for ever.
-            self._admin.list_topics(timeout=TIMEOUT_SECONDS)
-            raise
+    def _asked(self, places: Iterable[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        found = offsets(self._admin, {TopicPartition(*place): spec for place in places})
+        return {place: at.offset for place, at in found.items()}
 
     def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:
         """What stands in a range of offsets. Raises KafkaException, `RecoveryFailed` if it does not come in time."""

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from driftlog_schemas import groups
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.topics import HEARTBEATS, SpaceTopics
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.offsets import offsets
 
-TIMEOUT_SECONDS = 10.0
 FIRST_LOOK = 256
 """So many offsets of the state topic before that time are read at first; twice as many each time that compaction has left no group there."""
 
@@ -59,9 +59,8 @@ class PastReader:
                 found[place.partition] = min(ops - 1, group)
         return found
 
-    def _asked(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], Any]:
-        asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=TIMEOUT_SECONDS)
-        return {(at.topic, at.partition): future.result(TIMEOUT_SECONDS) for at, future in asked.items()}
+    def _asked(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], ListOffsetsResultInfo]:
+        return offsets(self._admin, dict.fromkeys(places, spec))
 
     def _group_before(self, partition: int, end: int) -> int:
         """The newest group that ends below this offset of the state topic; -1 for none."""
