@@ -90,6 +90,9 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":  # its place is a number of characters, and no field
+            detail = f"body: is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
+            return problem(422, "invalid", "The input cannot be used", detail, field="body")
         place = ".".join(str(p) for p in first["loc"] if p not in ("body", "query", "path"))
         return problem(422, "invalid", "The input cannot be used", f"{place}: {first['msg']}", field=place or "body")
 

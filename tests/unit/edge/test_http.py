@@ -166,9 +166,13 @@ async def test_what_is_invalid_is_named(http: httpx.AsyncClient, path: str, body
     assert problem(answer, 422, "invalid")["field"] == field
 
 
-async def test_a_body_that_is_no_json_is_invalid(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/v1/commands/receive", content=b"{", headers={"content-type": "application/json"})
-    problem(answer, 422, "invalid")
+@pytest.mark.parametrize("path", ["/v1/commands/receive", "/v1/commands", "/v1/documents/Stock/s1/tea", "/v1/offline"])
+@pytest.mark.parametrize("raw", [b"{", b"nonsense", b'{"qty": 1,}', b"\xff\xfe"])
+async def test_a_body_that_is_no_json_is_invalid(http: httpx.AsyncClient, path: str, raw: bytes) -> None:
+    """It is the body that is told of: a place in it is a number of characters, and not the name of a field."""
+    answer = await http.post(path, content=raw, headers={"content-type": "application/json"})
+    body = problem(answer, 422, "invalid")
+    assert body["field"] == "body" and "JSON" in body["detail"]
 
 
 @pytest.mark.parametrize(
