@@ -18,6 +18,10 @@ from driftlog.agent_notes import notes
 
 SOCKET = "unix:"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FOR_REQUESTS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+"""More requests than that wait their turn in the client."""
+FOR_WATCHES = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+"""A watch holds its connection for as long as it lasts, so none may wait for another; how many there may be, the agent says."""
 
 
 class TokenAuth(httpx.Auth):
@@ -73,23 +77,39 @@ class Place(NamedTuple):
         return cls(url, auth=TokenAuth(Path(path)) if path else None)
 
 
-def connect(url: str, timeout: float | None, token_file: Path | None = None) -> httpx.Client:
+def connect(
+    url: str, timeout: float | None, token_file: Path | None = None, limits: httpx.Limits = FOR_REQUESTS
+) -> httpx.Client:
     """A client for the agent at `url`. Raises `httpx.InvalidURL`."""
     place = Place.of(url, token_file)
     verify = place.encrypted
-    transport = httpx.HTTPTransport(verify=verify, uds=place.socket) if place.socket else None
+    transport = httpx.HTTPTransport(verify=verify, uds=place.socket, limits=limits) if place.socket else None
     return httpx.Client(
-        base_url=place.url, auth=place.auth, transport=transport, verify=verify, timeout=timeout, trust_env=place.remote
+        base_url=place.url,
+        auth=place.auth,
+        transport=transport,
+        verify=verify,
+        timeout=timeout,
+        trust_env=place.remote,
+        limits=limits,
     )
 
 
-def connect_async(url: str, timeout: float | None, token_file: Path | None = None) -> httpx.AsyncClient:
+def connect_async(
+    url: str, timeout: float | None, token_file: Path | None = None, limits: httpx.Limits = FOR_REQUESTS
+) -> httpx.AsyncClient:
     """The same, for a caller with an event loop."""
     place = Place.of(url, token_file)
     verify = place.encrypted
-    transport = httpx.AsyncHTTPTransport(verify=verify, uds=place.socket) if place.socket else None
+    transport = httpx.AsyncHTTPTransport(verify=verify, uds=place.socket, limits=limits) if place.socket else None
     return httpx.AsyncClient(
-        base_url=place.url, auth=place.auth, transport=transport, verify=verify, timeout=timeout, trust_env=place.remote
+        base_url=place.url,
+        auth=place.auth,
+        transport=transport,
+        verify=verify,
+        timeout=timeout,
+        trust_env=place.remote,
+        limits=limits,
     )
 
 

@@ -60,13 +60,27 @@ def request_of(client: httpx.Client | httpx.AsyncClient, ask: Ask[Any]) -> httpx
 
 def answered(ask: Ask[T], response: httpx.Response) -> T:
     """What the method returns, or raises."""
-    try:
-        found = response.json()
-    except ValueError:
-        found = None
+    found = _json(response)
     if response.is_error or found is None:
         raise refusal(response.status_code, found)
     return ask.parse(found)
+
+
+def streams(response: httpx.Response) -> bool:
+    """Is this the stream that was asked for? What is no agent may answer anything with a page, again and again."""
+    return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def no_stream(response: httpx.Response) -> Exception:
+    """The error of an answer that is no stream; its body has been read."""
+    return refusal(response.status_code, _json(response))
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
 
 
 def refusal(status: int, found: Any) -> Exception:

@@ -13,16 +13,17 @@ from tenacity import AsyncRetrying, stop_after_delay
 from driftlog.client import calls
 from driftlog.client.calls import Ask, Changes, Kind, WriteOptions, name_of
 from driftlog.client.events import Events, change_of
-from driftlog.client.place import connect_async
+from driftlog.client.place import FOR_WATCHES, connect_async
 from driftlog.client.sending import (
     GRACE_SECONDS,
     WATCH_SILENCE_SECONDS,
     answered,
     default_url,
     given,
-    refusal,
+    no_stream,
     request_of,
     retrying,
+    streams,
     unreachable,
 )
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Call, Consistency, Reading
@@ -44,6 +45,7 @@ class AsyncClient:
         """Raises `httpx.InvalidURL`. Nothing is sent yet."""
         self._url = url = url or default_url()
         self._http = connect_async(url, DEFAULT_TIMEOUT, token_file)
+        self._watching = connect_async(url, DEFAULT_TIMEOUT, token_file, FOR_WATCHES)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,6 +57,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close its connections."""
+        await self._watching.aclose()
         await self._http.aclose()
 
     # -- writes
@@ -144,12 +147,12 @@ class AsyncClient:
     async def _open_watch(self, collection: str, scope: str, last_id: str) -> httpx.Response:
         params, headers = calls.watch(collection, scope, last_id)
         timeout = httpx.Timeout(GRACE_SECONDS, read=WATCH_SILENCE_SECONDS)
-        request = self._http.build_request("GET", "/v1/watch", params=params, headers=headers, timeout=timeout)
-        response = await self._http.send(request, stream=True)
-        if response.is_error:
+        request = self._watching.build_request("GET", "/v1/watch", params=params, headers=headers, timeout=timeout)
+        response = await self._watching.send(request, stream=True)
+        if not streams(response):
             await response.aread()
             await response.aclose()
-            raise refusal(response.status_code, response.json() if response.content else None)
+            raise no_stream(response)
         return response
 
     # -- conflicts, and what else waits for a person

@@ -13,16 +13,17 @@ from tenacity import Retrying, stop_after_delay
 from driftlog.client import calls
 from driftlog.client.calls import Ask, Changes, Kind, WriteOptions, name_of
 from driftlog.client.events import Events, change_of
-from driftlog.client.place import connect
+from driftlog.client.place import FOR_WATCHES, connect
 from driftlog.client.sending import (
     GRACE_SECONDS,
     WATCH_SILENCE_SECONDS,
     answered,
     default_url,
     given,
-    refusal,
+    no_stream,
     request_of,
     retrying,
+    streams,
     unreachable,
 )
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Call, Consistency, Reading
@@ -44,6 +45,7 @@ class Client:
         """Raises `httpx.InvalidURL`. Nothing is sent yet."""
         self._url = url = url or default_url()
         self._http = connect(url, DEFAULT_TIMEOUT, token_file)
+        self._watching = connect(url, DEFAULT_TIMEOUT, token_file, FOR_WATCHES)
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +57,7 @@ class Client:
 
     def close(self) -> None:
         """Close its connections."""
+        self._watching.close()
         self._http.close()
 
     # -- writes
@@ -142,12 +145,12 @@ class Client:
     def _open_watch(self, collection: str, scope: str, last_id: str) -> httpx.Response:
         params, headers = calls.watch(collection, scope, last_id)
         timeout = httpx.Timeout(GRACE_SECONDS, read=WATCH_SILENCE_SECONDS)
-        request = self._http.build_request("GET", "/v1/watch", params=params, headers=headers, timeout=timeout)
-        response = self._http.send(request, stream=True)
-        if response.is_error:
+        request = self._watching.build_request("GET", "/v1/watch", params=params, headers=headers, timeout=timeout)
+        response = self._watching.send(request, stream=True)
+        if not streams(response):
             response.read()
             response.close()
-            raise refusal(response.status_code, response.json() if response.content else None)
+            raise no_stream(response)
         return response
 
     # -- conflicts, and what else waits for a person

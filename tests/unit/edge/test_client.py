@@ -243,6 +243,49 @@ def test_what_is_no_agent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         client.status()
 
 
+class Page(BaseHTTPRequestHandler):
+    """A web server that answers whatever is asked with a page."""
+
+    status, asked = 200, 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_response(self.status)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_watch_of_what_is_no_agent_is_told_and_not_asked_for_again(client: type[Any], status: int) -> None:
+    handler = type("Handler", (Page,), {"status": status})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        changes = client(f"http://127.0.0.1:{server.server_port}").watch("Stock")
+        with pytest.raises(Answered, match="no edge agent"):
+            next(changes) if client is Client else asyncio.run(anext(changes))
+        assert handler.asked == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_however_many_watch_through_one_client_its_requests_are_answered(url: str) -> None:
+    """Watchers had all of a client's connections, and a command was told that no agent answers."""
+    async with AsyncClient(url) as edge:
+        watches = [edge.watch("Stock", last_id="another-life-1") for _ in range(120)]
+        for change in await asyncio.gather(*map(anext, watches)):
+            assert change.document is None
+        assert (await edge.run("receive", store="s1", sku="watched by many", qty=1)).result == 1
+        for watch in watches:
+            await watch.aclose()
+
+
 def test_a_request_that_got_no_answer_is_sent_again_under_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[str] = []
 
