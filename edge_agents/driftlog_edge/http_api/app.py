@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.http_api import bulk, deciding, openapi, operating, problems, reading, watching, writing
 from driftlog_edge.http_api.bodies import Bodies
-from driftlog_edge.http_api.direct import DirectRoute, each_once
+from driftlog_edge.http_api.direct import DirectRoute, as_declared
 from driftlog_edge.http_api.path_parts import ExactNames
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.left_out import without
@@ -35,7 +35,7 @@ def build(agent: EdgeAgent) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(each_once)],
+        dependencies=[Depends(as_declared)],
     )
     api.router.route_class = DirectRoute
     problems.install(api)

@@ -28,9 +28,20 @@ if TYPE_CHECKING:
     from fastapi._compat import ModelField  # only its name: the routes give the fields
 
 
-async def each_once(request: Request) -> None:
-    """No parameter of a query is a list: of one that comes twice nobody knows which is meant. Raises `InvalidInput`."""
+async def as_declared(request: Request) -> None:
+    """A query and headers have what the route declares, each once. Raises `InvalidInput`.
+
+    None is a list: of one that comes twice nobody knows which is meant. A name that is not known may be a slip in one that asks for more than the
+    default, as `consistancy=strong` does; answered as if nothing had been asked for, its caller would believe that it got that.
+    """
+    route: APIRoute = request.scope["route"]
+    known = [field.alias for field in route.dependant.query_params]
     names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if name not in known:
+            raise InvalidInput(name, f"no parameter of this query; it has {', '.join(known) or 'none'}")
+    headers = [field.alias for field in route.dependant.header_params]
+    names += [name.title() for name in headers for _ in request.headers.getlist(name)]
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(name, f"{name} is given more than once; give it once")
@@ -108,8 +119,9 @@ def _once(fields: Mapping[Any, ModelField], given: Any, text_of: Callable[[Any],
         if name in seen:
             raise _Unusual
         seen.add(name)
-        if (field := fields.get(name)) is not None:
-            yield field.name, _valid(field, text_of(value))
+        if (field := fields.get(name)) is None:
+            raise _Unusual
+        yield field.name, _valid(field, text_of(value))
 
 
 def _valid(field: ModelField, given: Any) -> Any:
@@ -135,7 +147,7 @@ def _known(route: APIRoute) -> bool:
         declared.http_connection_param_name,
         declared.response_param_name,
         declared.background_tasks_param_name,
-        [one for one in declared.dependencies if one.call is not each_once],
+        [one for one in declared.dependencies if one.call is not as_declared],
         route.status_code,
         route.response_model_include,
         route.response_model_exclude,

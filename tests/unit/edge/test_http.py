@@ -166,6 +166,40 @@ async def test_what_is_invalid_is_named(http: httpx.AsyncClient, path: str, body
     assert problem(answer, 422, "invalid")["field"] == field
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/v1/documents/Stock/s1/tea?consistancy=strong", "consistancy"),
+        ("GET", "/v1/documents/Stock/s1?maxage=1s", "maxage"),
+        ("GET", "/v1/status?now", "now"),
+        ("POST", "/v1/commands/receive?wiat=merged", "wiat"),
+        ("POST", "/v1/commands?wiat=merged", "wiat"),
+    ],
+)
+async def test_a_slip_in_a_parameters_name_is_told_and_nothing_is_done(
+    http: httpx.AsyncClient, method: str, path: str, name: str
+) -> None:
+    """What was asked for was left out in silence: a read as the replica had it, where the cloud was to be asked."""
+    await receive(http)
+    bulk = [{"name": "receive", "arguments": RECEIVE}]
+    answer = await http.request(method, path, json=bulk if path.startswith("/v1/commands?") else RECEIVE)
+    body = problem(answer, 422, "invalid")
+    assert body["field"] == name and "no parameter of this query" in body["detail"]
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 5
+
+
+async def test_a_header_that_comes_twice_is_invalid(http: httpx.AsyncClient) -> None:
+    headers = [("Idempotency-Key", "c1"), ("Idempotency-Key", "c2")]
+    answer = await http.post("/v1/commands/receive", json=RECEIVE, headers=headers)
+    assert problem(answer, 422, "invalid")["field"] == "Idempotency-Key"
+    problem(await http.get("/v1/commands/c1"), 404, "not_found")
+
+
+async def test_a_body_of_another_kind_is_named_as_the_body(http: httpx.AsyncClient) -> None:
+    body = problem(await http.post("/v1/commands/receive", json=["no", "object"]), 422, "invalid")
+    assert body["detail"].startswith("body: ")
+
+
 @pytest.mark.parametrize("path", ["/v1/commands/receive", "/v1/commands", "/v1/documents/Stock/s1/tea", "/v1/offline"])
 @pytest.mark.parametrize("raw", [b"{", b"nonsense", b'{"qty": 1,}', b"\xff\xfe"])
 async def test_a_body_that_is_no_json_is_invalid(http: httpx.AsyncClient, path: str, raw: bytes) -> None:
