@@ -154,9 +154,11 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=words.visible,  # of what is written out; what a form sends back goes by `| e`, as it is
     )
     found.filters |= {
         "shown": words.shown,
+        "editable": words.editable,
         "cut": words.cut,
         "moment": words.moment,
         "span": words.length,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -17,6 +18,12 @@ LONG = 200
 """Characters of a value in a list; a page about it has all of them."""
 SKEWED_MS = 60_000
 """A clock that is off by more than this is worth a word."""
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "|\r(?!\n)"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"  # within other scripts, and emoji, they are spelling
+)
+"""What nobody sees, or what turns round what stands beside it."""
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -51,6 +58,19 @@ def shown(value: Json) -> str:
     if isinstance(value, str):
         return value if value else "(empty text)"
     return "(nothing)" if value is None else canonical(value)
+
+
+def visible(text: Any) -> Any:
+    """A text for a page: what would not be seen, or would turn its surroundings round, as its code. So no two values look the same, and no name
+    can make another of the words beside it. All else as it is, markup too."""
+    if type(text) is not str or text.isprintable():
+        return text
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def editable(value: Json) -> str:
+    """A value as `typed` reads it back."""
+    return value if isinstance(value, str) else canonical(value)
 
 
 def cut(text: str, most: int = LONG) -> str:
@@ -168,8 +188,8 @@ def _parts(values: Sequence[Json], like: Sequence[Json]) -> list[tuple[Cell, ...
 
 def typed(text: str, like: Json) -> Json:
     """What a person typed, as a value of the kind that is there. Whether the field takes it is for the declaration to say."""
-    if isinstance(like, str):
-        return text
+    if isinstance(like, str):  # a browser sends every end of a line as two signs, whatever it was given
+        return text if "\r\n" in like else text.replace("\r\n", "\n")
     try:
         found: Json = json.loads(text)
     except (ValueError, RecursionError):

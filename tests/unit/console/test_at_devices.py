@@ -59,7 +59,7 @@ async def test_what_waits_at_devices_stands_among_the_conflicts(console: Console
         ):
             assert rows((await anna.get(f"/inbox?{query}")).text) == there, query
         for choice in ("truck-1", "Price"):
-            assert f"<option>{choice}</option>" in page, "a filter can ask for it"
+            assert f'<option value="{choice}">{choice}</option>' in page, "a filter can ask for it"
         assert "what truck-1 wrote" not in page and "what till-7 wrote" in page, "it wrote none of the versions"
         assert "None that devices have named" in (await anna.get("/inbox?kind=review&device=truck-1")).text
         assert rows((await anna.get("/inbox?which=decided&kind=review")).text) == []

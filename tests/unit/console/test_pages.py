@@ -561,3 +561,26 @@ async def test_of_many_devices_a_document_names_some_and_says_how_many_there_are
         text = await page()
     assert text.count('href="/fleet/till-') == 50 and text.index("till-59") < text.index("till-00")
     assert text.count("1 change of unseen-") == 50 and "and changes of 10 more devices" in text
+
+
+async def test_no_name_turns_the_words_beside_it_round_and_no_two_values_look_the_same(console: Console) -> None:
+    """A person decides by what the page shows; what a form sends back is the value as it is."""
+    names = version("te\u200ba", actor="b\u202eob <i>"), version("tea", "store-2.b2c3d4e5", 2, actor="Anna")
+    one = conflict(TEA, "name", *names)
+    await console.opened(one)
+    async with console.client("anna", Right.DECIDE) as anna:
+        page, inbox = [(await anna.get(path)).text for path in (f"/conflicts/{one.id}", "/inbox")]
+        asked = (await anna.get("/inbox", params={"actor": "b\u202eob"})).text
+    shown, _, rest = page.partition("<textarea")
+    given, _, _ = rest.partition("</textarea>")
+    assert "\u202e" not in page + inbox and "Keep te\\u200ba, as b\\u202eob &lt;i&gt; at till-7 set it" in shown
+    assert given.endswith(">\nte\u200ba"), "to be edited as it is, and the first end of line is not of the value"
+    assert 'name="actor" value="b\u202eob"' in asked
+
+
+async def test_an_empty_value_is_not_given_to_be_edited_as_words_about_it(console: Console) -> None:
+    one = conflict(TEA, "name", version("", actor="Anna"), version("tea", "store-2.b2c3d4e5", 2))
+    await console.opened(one)
+    async with console.client("anna", Right.DECIDE) as anna:
+        page = (await anna.get(f"/conflicts/{one.id}")).text
+    assert "(empty text)</textarea>" not in page and "Keep (empty text)" in page

@@ -83,6 +83,8 @@ def test_of_records_the_parts_that_differ_are_marked() -> None:
     [
         ("12", 5, 12),
         ("12", "x", "12"),
+        ("two\r\nlines", "one", "two\nlines"),
+        ("two\r\nlines", "were\r\ntwo", "two\r\nlines"),
         ("twelve", 5, "twelve"),
         ('{"a": 1}', {}, {"a": 1}),
         ("[" * 100_000, 5, "[" * 100_000),
@@ -90,3 +92,28 @@ def test_of_records_the_parts_that_differ_are_marked() -> None:
 )
 def test_what_was_typed_becomes_a_value_of_the_kind_that_is_there(text: str, like: Json, value: Json) -> None:
     assert words.typed(text, like) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["", "tea", "two\nlines", "\u202etea", "  tea ", None, 7, 2**60, {"b": [1, None]}, [True]]
+)
+def test_what_a_page_gives_to_be_edited_is_read_back_as_the_value(value: Json) -> None:
+    assert words.typed(words.editable(value).replace("\n", "\r\n"), value) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("b\u202eob", "b\\u202eob"),
+        ("te\u200ba", "te\\u200ba"),
+        ("te\u200da", "te\\u200da"),
+        ("\ufefftea\x00", "\\ufefftea\\x00"),
+        ("two\r\nlines,\tand\rmore", "two\r\nlines,\tand\\rmore"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("\U0001f469\u200d\U0001f469\u200d\U0001f467", "\U0001f469\u200d\U0001f469\u200d\U0001f467"),
+        ("J\xfcrgen \xb7 \u65e5\u672c", "J\xfcrgen \xb7 \u65e5\u672c"),
+        (7, 7),
+    ],
+)
+def test_what_nobody_sees_is_shown_as_its_code_and_spelling_is_left(text: object, seen: object) -> None:
+    assert words.visible(text) == seen
