@@ -85,6 +85,11 @@ def enrol(
     out = identity or Path(f"{device}.json")
     if "" in (permission or ()):
         raise typer.BadParameter("a command has a name; write one like sell", param_hint="'--permission'")
+    if FORGET in (permission or ()):
+        raise typer.BadParameter(
+            f"{FORGET} is what workers may, and no command; for them there is `driftlog devices enrol-cloud`",
+            param_hint="'--permission'",
+        )
     contract = None if target is None else load_contract(target)
     if contract is not None and (unknown := sorted({*(permission or ())} - _GRANTED - _commands(contract))):
         known = ", ".join(sorted(_commands(contract))) or "none"
@@ -94,7 +99,7 @@ def enrol(
     unbound = None if contract is None else _unbound(contract, permission)
     permissions = tuple(permission or ("*",))
     terms = (tuple(scope or ("*",)), (*permissions, PUBLISH) if may_publish else permissions)
-    with _enrolment(settings, cache, first_operator_key(operator, settings)) as enrolment:
+    with _first_enrolment(settings, cache, operator) as enrolment:
         line = enrolment.enrol(device, out, *terms, valid_ms, grace_ms, keep_keys=keep_keys)
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
@@ -126,7 +131,7 @@ def enrol_cloud(
 
     Give its file to every worker (`driftlog worker --cloud-identity`). Example: driftlog devices enrol-cloud --out cloud.json
     """
-    with _enrolment(settings, cache, first_operator_key(operator, settings)) as enrolment:
+    with _first_enrolment(settings, cache, operator) as enrolment:
         line = enrolment.enrol(CLOUD, identity, (), (FORGET,), keep_keys=keep_keys)
     said = f"the workers' identity is {identity}: give it to them with --cloud-identity, and keep it secret"
     emit({**device_facts.data(line), "identity": str(identity)}, as_json=json, table=lambda: said)
@@ -280,6 +285,12 @@ def _unbound(contract: AppContract, permissions: Sequence[str] | None) -> list[s
 def _enrolment(settings: ConnectionSettings, cache: Path, operator: OperatorKey | None = None) -> Enrolment:
     ids = CachedRegistry(settings.registry, cache, register=operator is not None)
     return Enrolment(settings.kafka, ids, operator, trusted_root(settings))
+
+
+def _first_enrolment(settings: ConnectionSettings, cache: Path, operator: Path | None) -> Enrolment:
+    """The same by the operator's key, which is made where there is none yet."""
+    ids = CachedRegistry(settings.registry, cache, register=True)
+    return _enrolment(settings, cache, first_operator_key(operator, settings, ids))
 
 
 def _set(enrolment: Enrolment, device: str, status: DeviceStatus, json: bool) -> None:

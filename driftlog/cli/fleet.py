@@ -12,14 +12,13 @@ import typer
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, rows
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, told
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, duration_ms, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import NO_DEVICES
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
-from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.spans import span
 from driftlog_schemas.support import Floor, unmet
@@ -57,9 +56,9 @@ def list_(
 
     Heartbeats are not signed: they are for looking, not for deciding. Example: driftlog fleet list --silent 2h
     """
-    silent_ms = milliseconds(silent)
+    silent_ms = duration_ms("--silent", silent)
     if not silent_ms:
-        raise typer.BadParameter(f"--silent {silent}: write for example 2h or 1d")
+        raise typer.BadParameter("'' is no duration: write for example 2h or 1d", param_hint="'--silent'")
     now_ms = time.time_ns() // 1_000_000
     members = _members(settings, cache)
     data = sorted((_data(m, now_ms, silent_ms) for m in members), key=lambda d: (not d["needs"], d["device_id"]))

@@ -9,7 +9,7 @@ import typer
 
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, err, facts
-from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, told
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, fail, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.operator_keys import OperatorKey
@@ -101,11 +101,12 @@ def operator_key(folder: Path | None) -> OperatorKey:
     return OperatorFolder(folder or usual_folder()).operator()
 
 
-def first_operator_key(folder: Path | None, settings: ConnectionSettings) -> OperatorKey:
-    """The operator's key, made where there is none, and said so. Raises as `broker_ahead_ms` does, before it is made."""
+def first_operator_key(folder: Path | None, settings: ConnectionSettings, ids: CachedRegistry) -> OperatorKey:
+    """The operator's key, made where there is none and the registry is nobody's yet, and said so. Raises as `broker_ahead_ms` does, before it is made."""
     found = OperatorFolder(folder or usual_folder())
     if found.exists:
         return found.operator()
+    _require_nobodys(found, settings, ids)
     made = found.create(own_ms() + broker_ahead_ms(settings.kafka))
     err.print(
         f"made an operator's key in {found.folder}: it signs who may write, keep it safe;"
@@ -113,6 +114,20 @@ def first_operator_key(folder: Path | None, settings: ConnectionSettings) -> Ope
         soft_wrap=True,
     )
     return made
+
+
+def _require_nobodys(found: OperatorFolder, settings: ConnectionSettings, ids: CachedRegistry) -> None:
+    """A key that is made here has a root of its own. Where another is believed, nobody would believe what it signs, and that would take the place of
+    a line that is believed."""
+    root = trusted_root(settings)
+    if root is None:
+        with Enrolment(settings.kafka, ids) as reading:
+            root = reading.view.lines.root
+    if root is not None:
+        fail(
+            f"{found.folder} has no operator's key, and the device registry is another operator's, whose root is {key_text(root)}",
+            "name the folder of that operator's keys with --operator; to begin with a root of your own: `driftlog operator init`",
+        )
 
 
 def trusted_root(settings: ConnectionSettings) -> bytes | None:

@@ -59,7 +59,10 @@ class Signs(NamedTuple):
 
 
 class Enrolment:
-    """The registry of one cluster. A context manager: it holds a reader of the topic. Without an operator it only reads."""
+    """The registry of one cluster. A context manager: it holds a reader of the topic. Without an operator it only reads.
+
+    Raises `SetupProblem` where `root` is another than the operator's.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,11 @@ class Enrolment:
         root: bytes | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        if operator is not None and root not in (None, operator.certificate.root):
+            raise SetupProblem(
+                "the operator's key is of another root than the one that is believed here: nobody would believe what it signs",
+                "name the folder of the right keys with --operator, or pin the root of these with trust.root",
+            )
         self._kafka = kafka_at(kafka)
         self._codecs = RecordCodecs(ids)
         self._operator = operator

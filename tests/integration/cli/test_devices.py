@@ -115,6 +115,7 @@ def test_a_right_to_a_command_that_the_app_does_not_have_is_refused(shell: Shell
         ("--scope", ""),
         ("--scope", "x" * 513),
         ("--permission", ""),
+        ("--permission", "_forget"),
         ("--valid", "soon"),
         ("--valid", "0d"),
         ("--valid", "999999999d"),
@@ -159,13 +160,29 @@ def apart(place: Path, tmp_path: Path, empty_broker: EmbeddedBroker, registry_ur
     return shell
 
 
-def test_a_strangers_operator_changes_nothing(apart: Shell, tmp_path: Path) -> None:
-    """Who may write the topic may not say who may write."""
+def test_a_strangers_operator_changes_nothing(
+    apart: Shell, tmp_path: Path, empty_broker: EmbeddedBroker, registry_url: str
+) -> None:
+    """Who may write the topic may not say who may write. The command line does not even try, since its line would take the other's place there."""
     enrolled = apart.run("devices", "enrol", "store-1", "--json").data
     foreign = str(tmp_path / "foreign")
     assert apart.run("operator", "init", "--operator", foreign).code == 0
     stranger = apart.run("devices", "revoke", "store-1", "--operator", foreign)
-    stranger.assert_failed(1, "is not believed", "foreign: 1")
+    stranger.assert_one_line(1, "another root", "--operator", "trust.root")
+    ids = CachedRegistry(registry_url, tmp_path / "schema-cache")
+    with Enrolment(empty_broker.bootstrap, ids, OperatorFolder(Path(foreign)).operator()) as believes_itself:
+        believes_itself.enrol("store-1", tmp_path / "stranger.json")
+    (line,) = mine(apart, "store-1")
+    assert (line["status"], line["version"]) == ("active", enrolled["version"])
+
+
+def test_a_second_operators_first_key_is_refused_before_it_is_made(apart: Shell, tmp_path: Path) -> None:
+    """Its line for a device would have taken the place of the first one's in the topic, and nobody would have believed it."""
+    enrolled = apart.run("devices", "enrol", "store-1", "--json").data
+    for words in (("enrol", "store-1"), ("enrol", "store-2"), ("enrol-cloud",)):
+        second = apart.run("devices", *words, "--operator", str(tmp_path / "second"), "--out", "second.json")
+        second.assert_one_line(1, "another operator's", "root", "--operator")
+        assert not (tmp_path / "second").exists() and not (apart.folder / "second.json").exists()
     (line,) = mine(apart, "store-1")
     assert (line["status"], line["version"]) == ("active", enrolled["version"])
 
@@ -240,7 +257,7 @@ def test_only_an_enrolment_makes_a_key(alone: Shell, tmp_path: Path, words: tupl
 
 
 def test_no_key_is_made_for_an_enrolment_that_no_broker_takes(alone: Shell, tmp_path: Path) -> None:
-    alone.run("devices", "enrol", "store-1", "--operator", str(tmp_path / "keys")).assert_one_line(1, "127.0.0.1:1")
+    alone.run("devices", "enrol", "store-1", operator=str(tmp_path / "keys")).assert_one_line(1, "127.0.0.1:1")
     assert not (tmp_path / "keys").exists()
 
 

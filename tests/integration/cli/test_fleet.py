@@ -55,4 +55,5 @@ def test_the_fleet_as_its_agents_say_it_is(
     assert "was not heard of" in listed("--silent", "1ms")[name]["needs"][-1]
     for ended in (shell.run("fleet", "list"), shell.run("fleet", "versions")):
         assert ended.code == 0 and name in ended.out, ended
-    shell.run("fleet", "list", "--silent", "soon").assert_one_line(2, "--silent soon")
+    for nothing in ("soon", "", "0d", "999999999999d"):
+        shell.run("fleet", "list", "--silent", nothing).assert_one_line(2, "'--silent'", "for example")
