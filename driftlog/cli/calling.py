@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import httpx
@@ -17,11 +19,18 @@ PATIENCE_SECONDS = 30
 """No answer is waited for any longer."""
 
 
-def call(method: str, url: str, path: str, away_seconds: float = 0.0, **options: Any) -> dict[str, Any]:
+def call(
+    method: str,
+    url: str,
+    path: str,
+    away_seconds: float = 0.0,
+    to_mend: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
+) -> dict[str, Any]:
     """What the agent answers; anything else ends the command with one line. `away_seconds`: it is asked again for so long where none answers, so
-    only for what may be asked twice."""
+    only for what may be asked twice. `to_mend`: by the code of a problem, the remedy where the agent names none."""
     answer, found = _asked(method, url, path, options, away_seconds)
-    return _good(answer, found, url)
+    return _good(answer, found, url, to_mend)
 
 
 def call_if_found(method: str, url: str, path: str, **options: Any) -> dict[str, Any] | None:
@@ -45,11 +54,13 @@ def _asked(
         return answer, {}
 
 
-def _good(answer: httpx.Response, found: dict[str, Any], url: str) -> dict[str, Any]:
+def _good(
+    answer: httpx.Response, found: dict[str, Any], url: str, to_mend: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     if answer.is_error and "code" in found:
         detail, field = str(found.get("detail")), str(found.get("field", ""))
         named = detail if not field or detail.startswith(f"{field}:") else f"{field}: {detail}"
-        fail(f"{found['code']}: {named}", found.get("remedy", ""))
+        fail(f"{found['code']}: {named}", found.get("remedy") or to_mend.get(found["code"], ""))
     if answer.is_error or not found:
         fail(f"what answers at {url} is no edge agent ({answer.status_code})", "check --url")
     return found

@@ -77,12 +77,26 @@ def do_command(
     pairs = [argument.partition("=") for argument in arguments or []]
     if odd := next((name for name, equals, _ in pairs if not equals), None):
         raise typer.BadParameter(f"{odd!r}: write NAME=VALUE")
+    names = [name for name, _, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise typer.BadParameter(f"{twice} is given more than once; give it once")
     document = call("GET", url, "/openapi.json") if pairs else {}
     declared = edge_arguments.declared(document, command)
     body = {name: edge_arguments.value(value, declared.get(name, {}), document) for name, _, value in pairs}
     headers = {"Idempotency-Key": key} if key else {}
     params = {"wait": wait, **({"durability": durability} if durability else {})}
-    found = call("POST", url, f"/v1/commands/{path(command)}", json=body, params=params, headers=headers)
+    takes = (
+        f"{command} takes {', '.join(declared)}" if declared else "see /openapi.json for commands and what they take"
+    )
+    found = call(
+        "POST",
+        url,
+        f"/v1/commands/{path(command)}",
+        json=body,
+        params=params,
+        headers=headers,
+        to_mend={"invalid": takes},
+    )
     emit(found, as_json=json, table=lambda: facts(command, {k: found[k] for k in ("status", "result", "command_id")}))
 
 

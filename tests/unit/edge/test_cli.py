@@ -74,7 +74,12 @@ def test_what_is_typed_is_read_as_the_command_declares_it(edge: Any) -> None:
     for label, read in (("2", "2"), ("3", 3), ("4", "4")):
         packed = data(edge("do", "pack", "store=s1", boxes, "grade=2", f"label={label}", "--json"))
         assert packed["result"] == ["2", read]
-    assert edge("do", "receive", "store=s1", "sku=1", "qty=many").exit_code == 1
+    wrong = edge("do", "receive", "store=s1", "sku=1", "qty=many")
+    assert wrong.exit_code == 1 and "receive takes store, sku, qty" in wrong.stderr
+    missing = edge("do", "receive")
+    assert missing.exit_code == 1 and "see /openapi.json" in missing.stderr
+    twice = edge("do", "receive", "store=s1", "sku=1", "qty=1", "qty=2")
+    assert twice.exit_code == 2 and "qty is given more than once" in twice.stderr
     assert "nonsense" in edge("do", "nonsense", "a=1").stderr
 
 
