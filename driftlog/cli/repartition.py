@@ -102,4 +102,11 @@ def _outlook(found: Outlook) -> dict[str, Any]:
 
 def _reached(done: Done) -> dict[str, Any]:
     begins = done.moved.begins
-    return {"done": True, "documents": done.documents, "calls": done.calls, "begins": begins, "topics": done.space}
+    return {
+        "done": True,
+        "documents": done.documents,
+        "calls": done.calls,
+        "begins": begins,
+        "topics": done.space,
+        "written_before": done.written_before,
+    }

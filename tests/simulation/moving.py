@@ -57,6 +57,7 @@ MOVED, AGAIN, TAKEN_BACK = (
     "a space moved a second time",
     "a move was taken back",
 )
+GONE_ON = "a move went on behind what an attempt before had written"
 AWAY = "a device was away when its space moved"
 KILLED, FULL = "an agent was killed while it carried its folder", "a disk was full while a folder was carried"
 WAITED = "commands waited on a device when its space had moved"
@@ -71,6 +72,7 @@ AT_LEAST = {
     MOVED: 10,
     AGAIN: 2,
     TAKEN_BACK: 2,
+    GONE_ON: 1,
     AWAY: 3,
     KILLED: 3,
     FULL: 3,
@@ -170,7 +172,8 @@ class MovingWorld(World):
         (partitions, *later), number = self.wanted, len(self.spaces)
         with Command(self, WAIT_SECONDS) as command:
             try:
-                command.carry_out(partitions, self.scheduler.now)
+                done = command.carry_out(partitions, self.scheduler.now)
+                self.history.situation(GONE_ON, done.written_before > 0)
             except SetupProblem as problem:
                 self.scheduler.note(f"{DESK}: {problem}")
             finally:
@@ -340,9 +343,7 @@ PLANTED = (
         "what waits stays behind",
         planted=(("driftlog_edge.store.carrying._Carrying._waiting", leaves_it_behind),),
     ),
-    Variant(
-        "a worker merges behind the end", planted=(("driftlog_streams.core.closing.Closing.over_at", never),), shows=1
-    ),
+    Variant("a worker merges behind the end", planted=(("driftlog_streams.core.closing.Closing.over_at", never),)),
     Variant(
         "what another copy has sent comes along again",
         planted=(("driftlog_edge.outgoing.renewal.lineage", nobody_else_spoke),),

@@ -288,6 +288,7 @@ def below(world: MovingWorld) -> list[tuple[str, Any]]:
         (f"{replaying}.repartitioning.WorkerReader", lambda kafka, merged: SimpleNamespace(look=lambda space: [])),
         (f"{replaying}.repartitioning.ChangelogRecovery", lambda kafka, rules: _Recovery(world, rules)),
         (f"{replaying}.repartitioning.Delivery", lambda kafka: _Delivery(world)),
+        (f"{replaying}.laying.Delivery", lambda kafka: _Delivery(world)),
         (f"{replaying}.repartitioning.closing_identity", partial(closing_identity, world)),
         (
             f"{replaying}.repartitioning.wait_confirmed",

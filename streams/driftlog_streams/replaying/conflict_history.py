@@ -1,6 +1,7 @@
-"""How the conflicts of a closed space stand and have ended: their records, as they are, in the partitions that the successor has for their documents.
+"""How the conflicts of a closed space stand and have ended: their last records, as they are, in the partitions that the successor has for their documents.
 
-Of those that are over no state tells any more. Those that are open are told once more with their documents (`publication`), behind these.
+Of those that are over no state tells any more. Those that are open are told once more with their documents (`publication`), behind these. What a later record of a conflict
+replaces stays behind, for compaction may remove it at any time, and each attempt has to write the same (`continuation`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from driftlog_streams.replaying.logs import Logs
 def copy_conflicts(
     before: SpaceRules, after: SpaceRules, logs: Logs, deliver: Callable[[Sequence[OutRecord]], None]
 ) -> None:
-    """All records, one partition after the other. Raises what `deliver` raises, `BrokerUnreachable`."""
+    """One partition after the other. Raises what `deliver` raises, `BrokerUnreachable`."""
+    topic = before.topics.conflicts
     for partition in range(before.partitions):
-        places: dict[bytes, int] = {}  # a tombstone does not say of whose conflict it is
-        for block in logs.blocks(before.topics.conflicts, partition):
+        last: dict[bytes, tuple[int, int | None]] = {}  # where it stands, and where it goes: a tombstone goes nowhere
+        for block in logs.blocks(topic, partition):
+            for record in block:
+                place = None if record.value is None else _place(before, after, partition, record)
+                if record.value is None or place is not None:
+                    last[record.key] = record.offset, place
+        for block in logs.blocks(topic, partition):
             there = []
             for record in block:
-                place = _place(before, after, partition, record) if record.value is not None else places.get(record.key)
-                if place is not None:
-                    places[record.key] = place
+                offset, place = last.get(record.key, (-1, None))
+                if offset == record.offset and place is not None:
                     there.append(OutRecord(after.topics.conflicts, place, record.key, record.value))
             deliver(there)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from confluent_kafka import KafkaException
 
@@ -30,7 +30,7 @@ class Logs:
         except KafkaException as error:
             raise _unreachable(topic, error) from error
 
-    def blocks(self, topic: str, partition: int, start: int = 0) -> Iterator[list[ChangelogRecord]]:
+    def blocks(self, topic: str, partition: int, start: int = 0) -> Generator[list[ChangelogRecord], None, None]:
         """All records from `start` up to the present end. Raises `BrokerUnreachable`."""
         try:
             for block in to_present_end(self._consumer, topic, {partition: start}):

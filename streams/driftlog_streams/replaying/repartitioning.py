@@ -4,11 +4,12 @@
 2. The operator's line says that it begins; then the log of each partition is closed by a record of its own (`core.closing`). From the first of them on there is no
    way back: what comes behind it waits at its device until the last step is done.
 3. When the workers have confirmed all up to these, the rest is read.
-4. The successor's topics are made, and its op topic counts on behind all old ones.
+4. The successor's topics are made, and its op topic counts on behind all old ones (`laying`).
 5. Documents, lives and conflicts are written there (`spreading`, `predecessors`, `conflict_history`), read back and compared; and what reactions had called for (`calls_left`).
 6. Its group is told where to begin, and the operator's line says that the space goes on there (`driftlog_schemas.moves`).
 
-Cut off anywhere, the next attempt goes on: closed logs stay closed at the same record, and topics that no line tells of are made again.
+Cut off anywhere, the next attempt goes on: closed logs stay closed at the same record, and topics that no line tells of have what it would write there, up to where the one
+before came (`continuation`). Where they do not, as when a device was revoked since, they are made again.
 
 Of two attempts at once the one that has begun last goes on. Each begins with a line of its own, and says where the space goes on by the version after it; of two lines of a version
 the first counts, so nobody does who has not begun last. The other one finds that out before it writes or deletes anything more.
@@ -16,7 +17,7 @@ the first counts, so nobody does who has not begun last. The other one finds tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -29,13 +30,11 @@ from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import DeviceStatus
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.identity import CLOSING_REPLICA, CLOUD
-from driftlog_schemas.moves import MAX_PARTITIONS, Moved, number_of, present
+from driftlog_schemas.moves import MAX_PARTITIONS, Moved, following_name, number_of, present
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
-from driftlog_schemas.topics import Plan, space_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
@@ -45,17 +44,14 @@ from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.replaying.calls_left import Carried, calls_left
 from driftlog_streams.replaying.closing_logs import close_logs, closing_identity, wait_confirmed
 from driftlog_streams.replaying.commits import Commits
-from driftlog_streams.replaying.conflict_history import copy_conflicts
+from driftlog_streams.replaying.laying import Laying, Stores, Told
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.predecessors import Closed, gathered
-from driftlog_streams.replaying.publication import Delivery, publish, require_written
-from driftlog_streams.replaying.renumbering import MOST, fill_up
+from driftlog_streams.replaying.publication import Delivery
+from driftlog_streams.replaying.renumbering import MOST
 from driftlog_streams.replaying.scratch import scratch
 from driftlog_streams.replaying.spreading import readable, spread
-from driftlog_streams.replaying.switching import like, require_declared
-
-Told = Callable[[str, float, float], None]
-"""What is done now, and how much of it is done of how much; 0 of 0 where nobody can tell."""
+from driftlog_streams.replaying.switching import require_declared
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,8 @@ class Done:
     documents: int
     calls: int
     """Of reactions, which came along."""
+    written_before: int
+    """How many records an attempt before had written that were gone on with."""
 
 
 class Repartitioning:
@@ -117,6 +115,7 @@ class Repartitioning:
         self._folder = self._opened.enter_context(scratch("repartition"))
         self._stores = self._opened.enter_context(closing(WorkerStore(self._folder / "states")))
         self._logs = self._opened.enter_context(closing(Logs(self._kafka)))
+        self._looking_back = self._opened.enter_context(closing(Logs(self._kafka)))
         return self
 
     def __exit__(
@@ -189,39 +188,39 @@ class Repartitioning:
         if left:
             close_logs(self._rules, left, closing_identity(self._enrolment, self._folder, now_ms), delivery)
         wait_confirmed(self._rules, self._commits, self._logs, self._wait, self._behind)
-        return self._move(partitions, now_ms, delivery)
+        return self._move(partitions, now_ms)
 
-    def _move(self, partitions: int, now_ms: int, delivery: Delivery) -> Done:
+    def _move(self, partitions: int, now_ms: int) -> Done:
         before = [self._closed(number, store) for number, store in enumerate(self._recovered())]
         known = gathered(self._rules, before)
         self._enrolment.view.catch_up()
         left = calls_left(self._rules, self._logs, self._enrolment.view, before)
-        begins = max(self._begins(), len(left.failed))
-        name = self._contract.name
-        moved = Moved(number_of(name) + 1, partitions, begins, known.since)
+        name, first = self._contract.name, self._contract.partitions
+        number = number_of(name) + 1
+        # behind all that was merged, and behind the numbers of failed calls that are set aside once more
+        least = max(2 + max(one.ended_at for one in before), len(left.failed))
+        laying = self._laying()
+        begins = laying.begun_at(following_name(name, number), partitions, least) or max(self._begins(), least)
+        moved = Moved(number, partitions, begins, known.since)
         after = SpaceRules(present(self._contract, lambda one: moved if one == name else None), self._ids)
         calls = Carried(after, self._require_cloud(), left) if left else None
-        laid = self._lay_topics(after)
-        starts = self._numbered(after, begins)
-        deliver = self._while_mine(delivery.deliver)
-        copy_conflicts(self._rules, after, self._logs, deliver)
-        first = self._contract.partitions
         targets = [self._stores.partition(first + number) for number in range(partitions)]
         documents = spread(after, before, targets, known, begins, lambda device: self._active(device, now_ms))
         if calls is not None:
             calls.write_open(targets)
-        for number, store in enumerate(targets):
-            self._told("writing", number, partitions)
-            publish(after, number, store, deliver, conflicts=True)
-            require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
-        if calls is not None:
-            deliver([*calls.records()])
+        spare = iter(range(first + partitions, first + 3 * partitions))  # laid anew it is read back twice
+        laid = laying.lay(after, begins, Stores(targets, lambda: self._stores.partition(next(spare)), calls))
         self._require_mine()
-        Commits(self._kafka, partitions).begin(after.topics, starts)
-        self._require_laid_here(laid)
+        Commits(self._kafka, partitions).begin(after.topics, laid.starts)
+        laying.require_here(laid, name)
         self._require_knowing()
         self._enrolment.move(name, moved, self._announced_in)
-        return Done(after.name, moved, documents, len(left.waiting) + len(left.again))
+        return Done(after.name, moved, documents, len(left.waiting) + len(left.again), laid.written_before)
+
+    def _laying(self) -> Laying:
+        return Laying(
+            self._kafka, self._rules, self._admin, self._logs, self._looking_back, self._require_mine, self._told
+        )
 
     def _recovered(self) -> list[PartitionStore]:
         """What a worker has that takes all partitions over."""
@@ -246,37 +245,9 @@ class Repartitioning:
         ops = self._rules.topics.ops
         return 1 + max(self._logs.extent(ops, number).stop for number in range(self._contract.partitions))
 
-    def _lay_topics(self, after: SpaceRules) -> dict[str, str]:
-        """The successor's, empty, as those that run are; the id of each. What an attempt before has left is deleted, unless that has come to its end by now."""
-        name, partitions = self._contract.name, self._contract.partitions
-        running = [one.name for one in space_topics(name, partitions, generations=(self._rules.topics.generation,))]
-        wanted = space_topics(after.name, after.partitions)
-        self._require_mine()
-        self._admin.remove([topic.name for topic in wanted])
-        there = self._admin.existing(running)
-        made = [like(there.get(old), new) for old, new in zip(running, wanted, strict=True)]
-        self._admin.apply(Plan(made, (), ()))
-        names = [topic.name for topic in wanted]
-        return dict(zip(names, self._admin.topic_ids(names), strict=True))
-
     def _require_mine(self) -> None:
         """Raise `SetupProblem` where another attempt has begun since, of whomever: the one that has begun last goes on."""
         self._enrolment.require_announced(self._contract.name, self._announced_in)
-
-    def _while_mine(self, deliver: Callable[[Sequence[OutRecord]], None]) -> Callable[[Sequence[OutRecord]], None]:
-        def delivered(records: Sequence[OutRecord]) -> None:
-            self._require_mine()
-            deliver(records)
-
-        return delivered
-
-    def _require_laid_here(self, laid: Mapping[str, str]) -> None:
-        """Raise `SetupProblem` where these topics are not those that this attempt has filled."""
-        if self._admin.topic_ids([*laid]) != [*laid.values()]:
-            raise SetupProblem(
-                f"somebody else gives {self._contract.name} another number of partitions just now, and has made its topics anew",
-                "let that come to its end; if it does not, run the command again",
-            )
 
     def _require_knowing(self) -> None:
         """Raise `SetupProblem` where a worker of the group would merge behind the end of a log what is laid nowhere else, `BrokerUnreachable`."""
@@ -292,20 +263,6 @@ class Repartitioning:
                 f"workers of {name} are of a release that does not know of the end of a log, and would go on behind it: {', '.join(others)}",
                 "let all workers be of this release, then run the command again",
             )
-
-    def _numbered(self, after: SpaceRules, begins: int) -> dict[int, int]:
-        """Let the successor's op topic count on from there; where each partition of it begins."""
-        filled = 0
-
-        def told(count: int) -> None:
-            nonlocal filled
-            filled += count
-            self._told("numbering", filled, begins * after.partitions)
-
-        wanted = dict.fromkeys(range(after.partitions), begins)
-        starts = fill_up(self._kafka, self._logs, after.topics.ops, wanted, told)
-        self._admin.forget_before(after.topics.ops, starts)
-        return starts
 
     def _active(self, device_id: str, now_ms: int) -> bool:
         """May a device still write?"""

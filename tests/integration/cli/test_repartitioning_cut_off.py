@@ -27,16 +27,17 @@ __all__ = ["run", "shell"]
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.deep]
 
 STEPS = "driftlog_streams.replaying.repartitioning"
+LAYING = "driftlog_streams.replaying.laying"
 REGISTRY = "driftlog_streams.registry.enrolment:Enrolment"
 BEFORE_THERE_IS_NO_WAY_BACK = ((f"{REGISTRY}.announce", "after", 1), (f"{STEPS}:closing_identity", "after", 1))
 BEFORE_IT_GOES_ON_THERE = (
     (f"{STEPS}:close_logs", "after", 1),
     (f"{STEPS}:wait_confirmed", "after", 1),
     (f"{STEPS}:TopicsAdmin.apply", "after", 1),
-    (f"{STEPS}:fill_up", "after", 1),
-    (f"{STEPS}:copy_conflicts", "after", 1),
-    (f"{STEPS}:publish", "after", 2),
-    (f"{STEPS}:require_written", "after", 7),
+    (f"{LAYING}:fill_up", "after", 1),
+    (f"{LAYING}:copy_conflicts", "after", 1),
+    (f"{LAYING}:publish", "after", 2),
+    (f"{LAYING}:require_written", "after", 7),
     (f"{REGISTRY}.move", "before", 1),
 )
 

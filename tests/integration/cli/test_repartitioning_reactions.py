@@ -29,7 +29,7 @@ STEPS = "driftlog_streams.replaying.repartitioning"
 CUT_AT = (
     (f"{STEPS}:close_logs", "after", 1),
     (f"{STEPS}:wait_confirmed", "after", 1),
-    (f"{STEPS}:publish", "after", 2),
+    ("driftlog_streams.replaying.laying:publish", "after", 2),
     (f"{STEPS}:Carried.write_open", "after", 1),
     (f"{STEPS}:Carried.records", "after", 1),
     (f"{STEPS}:Commits.begin", "after", 1),
@@ -86,6 +86,7 @@ async def moved(running: Cluster, shell: Shell, name: str, office: Office) -> di
         await asyncio.to_thread(running.start_worker)
     done = await asyncio.to_thread(shell.run, *words, "--yes")
     assert done.code == 0, done
+    assert json.loads(done.out)["written_before"], "all was written, the calls as well"
     return dict(json.loads(done.out))
 
 

@@ -14,6 +14,7 @@ CARRYING = ("tests/unit/edge/test_carrying.py",)
 FOLLOWING = ("tests/unit/edge/test_following_moves.py",)
 OPENING = ("tests/unit/edge/test_opening_anew.py",)
 STEPS = ("tests/unit/streams/test_repartitioning.py",)
+CONTINUATION = ("tests/unit/streams/test_continuation.py",)
 CALLS = ("tests/unit/streams/test_calls_left.py",)
 
 MOVES: tuple[Mistake, ...] = (
@@ -295,24 +296,73 @@ MOVES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "repartitioning: what another attempt has put in force is deleted",
-        f"{REPLAYING}/repartitioning.py",
-        "        self._require_mine()\n        self._admin.remove(",
-        "        self._admin.remove(",
+        f"{REPLAYING}/laying.py",
+        "        self.require_mine()\n        if anew",
+        "        if anew",
         STEPS,
     ),
     Mistake(
         "repartitioning: who has begun before goes on writing",
-        f"{REPLAYING}/repartitioning.py",
-        "            self._require_mine()\n            deliver(records)\n",
+        f"{REPLAYING}/laying.py",
+        "            self.require_mine()\n            deliver(records)\n",
         "            deliver(records)\n",
         STEPS,
     ),
     Mistake(
         "repartitioning: what another attempt has made anew is put in force",
         f"{REPLAYING}/repartitioning.py",
-        "        self._require_laid_here(laid)\n",
+        "        laying.require_here(laid, name)\n",
         "",
         STEPS,
+    ),
+    Mistake(
+        "laying: an attempt begins elsewhere than the one before",
+        f"{REPLAYING}/laying.py",
+        "return begins if begins >= least else 0",
+        "return 0",
+        STEPS,
+    ),
+    Mistake(
+        "laying: topics with another count or other settings stay",
+        f"{REPLAYING}/laying.py",
+        "if anew or changed or not",
+        "if anew or not",
+        STEPS,
+    ),
+    Mistake(
+        "continuation: what is there is written once more",
+        f"{REPLAYING}/continuation.py",
+        "if at >= self._found[place]:",
+        "if True:",
+        CONTINUATION,
+    ),
+    Mistake(
+        "continuation: one that is lacking is left out",
+        f"{REPLAYING}/continuation.py",
+        "if at >= self._found[place]:",
+        "if at > self._found[place]:",
+        CONTINUATION,
+    ),
+    Mistake(
+        "continuation: what is there is not looked at",
+        f"{REPLAYING}/continuation.py",
+        "        if at + 1 == self._found[place]:\n            self._compare(place)\n",
+        "",
+        CONTINUATION,
+    ),
+    Mistake(
+        "continuation: what is there too much stays",
+        f"{REPLAYING}/continuation.py",
+        "if end != self._next[place]:",
+        "if end < self._next[place]:",
+        CONTINUATION,
+    ),
+    Mistake(
+        "conflict history: what was replaced comes along",
+        f"{REPLAYING}/conflict_history.py",
+        "if offset == record.offset and place is not None:",
+        "if place is not None:",
+        CONTINUATION,
     ),
     Mistake(
         "fleet: who is in later topics needs those of before",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from structlog.testing import capture_logs
 
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
@@ -18,11 +19,13 @@ from driftlog_schemas.identity import CLOSER, CLOSING_REPLICA, CLOUD
 from driftlog_schemas.messages import Call, ChainRow
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.signing import Identity
-from driftlog_schemas.topics import SpaceTopics
-from driftlog_streams.errors import SetupProblem
+from driftlog_schemas.topics import Plan, SpaceTopics, Topic
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.work import OutRecord
+from driftlog_streams.errors import DeliveryFailed, SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.workers import Worker
-from driftlog_streams.replaying import closing_logs, repartitioning
+from driftlog_streams.replaying import closing_logs, laying, repartitioning
 from driftlog_streams.replaying.calls_left import CallsLeft
 from driftlog_streams.replaying.closing_logs import wait_confirmed
 from driftlog_streams.replaying.publication import Written
@@ -56,8 +59,16 @@ class World:
         self.began: dict[int, int] = {}
         self.emptied: dict[int, int] = {}
         """Before which record each partition of the successor's op topic is deleted."""
+        self.begins = 0
+        """Where an attempt before has let it begin."""
         self.further = 0
         """How far more than asked for something is filled in, by whom it may be."""
+        self.topics: dict[str, Topic] = {}
+        """Of the successor."""
+        self.laid: dict[tuple[str, int], list[OutRecord]] = {}
+        """What is in them."""
+        self.rewritten = ""
+        """What documents say, where it is another thing than before."""
         self._cloud = Cloud()
         self.identity: Identity | None = None
         """Of the workers, where the operator gives it."""
@@ -66,15 +77,13 @@ class World:
         self.view = SimpleNamespace(find=self._cloud.devices.find, catch_up=lambda: None)
         for name, stand_in in {
             "TopicsAdmin": lambda kafka: SimpleNamespace(
-                remove=self._step("old topics go"),
-                existing=lambda names: {},
-                apply=self._step("topics"),
+                remove=self._removes,
+                existing=lambda names: {one: self.topics[one] for one in names if one in self.topics},
+                apply=self._makes,
                 topic_ids=lambda names: [f"{one}/{self.lives}" for one in names],
                 forget_before=lambda topic, offsets: self.emptied.update(offsets),
             ),
-            "Logs": lambda kafka: SimpleNamespace(
-                close=lambda: None, extent=lambda topic, number: range(self.ends[number])
-            ),
+            "Logs": lambda kafka: SimpleNamespace(close=lambda: None, extent=self._extent, blocks=self._blocks),
             "Commits": lambda kafka, partitions: self,
             "WorkerReader": lambda kafka, merged: SimpleNamespace(look=lambda space: self.workers),
             "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(
@@ -91,7 +100,28 @@ class World:
             "publish": self._publishes,
             "require_written": self._step("read back"),
         }.items():
-            monkeypatch.setattr(repartitioning, name, stand_in)
+            for module in (repartitioning, laying):
+                monkeypatch.setattr(module, name, stand_in, raising=False)
+
+    def _extent(self, topic: str, number: int) -> range:
+        if topic == "retail.ops":
+            return range(self.ends[number])
+        begins = self.emptied.get(number, 0) if topic == "retail.p2.ops" else 0
+        return range(begins, begins + len(self.laid.get((topic, number), ())))
+
+    def _blocks(self, topic: str, number: int, start: int) -> Iterator[list[ChangelogRecord]]:
+        there = self.laid.get((topic, number), ())
+        yield [ChangelogRecord(one.key, one.value, start + at, one.headers) for at, one in enumerate(there)]
+
+    def _removes(self, names: Sequence[str]) -> None:
+        self._step("old topics go")()
+        self.topics.clear()
+        self.laid.clear()
+        self.emptied.clear()
+
+    def _makes(self, plan: Plan) -> None:
+        self._step("topics")()
+        self.topics |= {topic.name: topic for topic in plan.create}
 
     def _step(self, name: str, result: Any = None) -> Callable[..., Any]:
         def done(*_: Any, **__: Any) -> Any:
@@ -113,12 +143,15 @@ class World:
                 store.write((), store.mark, [(CLOSING_REPLICA, self._cloud.rules.records.encode_chain_row(row))])
 
     def _delivers(self, records: Sequence[Any]) -> None:
-        if records:
+        if any(record.topic == "retail.p2.ops" for record in records):
             self._step("calls")()
+        for record in records:
+            self.laid.setdefault((record.topic, record.partition), []).append(record)
 
     def _publishes(self, rules: Any, number: int, store: Any, deliver: Any, **_: Any) -> Written:
         self._step("written")()
-        deliver([])
+        deliver([OutRecord(rules.topics.receipts, number, b"a life", b"its row")])
+        deliver([OutRecord(rules.topics.state, number, b"a document", f"{number}{self.rewritten}".encode())])
         return Written(1, 1)
 
     def _closes(self, rules: Any, partitions: Sequence[int], *_: Any) -> None:
@@ -129,7 +162,8 @@ class World:
 
     def _numbers(self, kafka: Any, logs: Any, topic: str, wanted: dict[int, int], told: Any) -> dict[int, int]:
         self._step("numbered")()
-        assert topic == "retail.p2.ops" and wanted == dict.fromkeys(wanted, max(self.ends) + 1)
+        assert topic == "retail.p2.ops" and wanted == dict.fromkeys(wanted, self.begins or max(self.ends) + 1)
+        told(1)
         return {number: at + self.further for number, at in wanted.items()}
 
     # -- as commits, as the registry
@@ -175,6 +209,7 @@ class World:
 LOOKED = ["as declared", "read", "retail is about to have 3"]
 CLOSED = ["closed 0", "closed 1", "confirmed", "read"]
 LAID = ["old topics go", "topics", "numbered", "conflicts", *["written", "read back"] * 3]
+FILLED = LAID[2:]
 SAID = ["driftlog-merge-retail.p2 begins", "retail moves"]
 
 
@@ -205,8 +240,64 @@ def test_cut_off_anywhere_the_same_command_goes_on(world: World, cut_at: str) ->
     closed, world.cut_at = dict(world.closed), ""
     world.carry_out()
     left = [step for step in CLOSED if step not in {f"closed {number}" for number in closed}]
-    assert world.steps == [*LOOKED, *left, *LAID, *SAID]
+    assert world.steps == [*LOOKED, *left, *(FILLED if cut_at in [*FILLED, *SAID] else LAID), *SAID]
+    assert {len(there) for there in world.laid.values()} == {1}, "nothing was written twice"
     assert world.moved is not None and closed.items() <= world.closed.items(), "no log is closed twice"
+
+
+def cut_off_at_the_end(world: World) -> None:
+    world.cut_at = "retail moves"
+    with pytest.raises(Cut):
+        world.carry_out()
+    world.cut_at = ""
+
+
+def test_it_begins_where_the_attempt_before_let_it_begin(world: World) -> None:
+    cut_off_at_the_end(world)
+    world.ends[0] += 5  # devices that have not heard of it
+    world.begins = 11
+    done = world.carry_out()
+    assert done.moved.begins == 11 and world.steps[-10:] == [*FILLED, *SAID]
+    assert done.written_before == 6, "all of it"
+
+
+def test_what_is_otherwise_by_now_is_told_and_all_is_laid_anew(world: World) -> None:
+    cut_off_at_the_end(world)
+    world.rewritten = " otherwise"
+    with capture_logs() as told:
+        done = world.carry_out()
+    assert [one["changed"] for one in told] == [["retail.p2.state[0] at 0: a document"]]
+    assert done.written_before == 0 and {len(there) for there in world.laid.values()} == {1}
+    assert world.steps == [*LOOKED, *CLOSED[2:], "numbered", "conflicts", "written", *LAID, *SAID]
+
+
+def test_topics_that_are_others_by_now_are_made_anew(world: World) -> None:
+    cut_off_at_the_end(world)
+    with capture_logs() as told:
+        assert world.carry_out(5).moved.partitions == 5
+    assert "retail.p2.ops has 3 partitions and not 5" in told[0]["changed"]
+    states = world.topics["retail.p2.state"]
+    world.topics[states.name] = replace(
+        states, settings={**states.settings, "min.compaction.lag.ms": "7"}, replication=2
+    )
+    world.moved = None
+    with capture_logs() as told:
+        world.carry_out(5)
+    (said,) = told
+    assert len(said["changed"]) == 2 and "min.compaction.lag.ms=7 and not" in said["changed"][0]
+    assert said["changed"][1] == "retail.p2.state has 2 replicas and not 1"
+
+
+def test_who_writes_there_meanwhile_is_found_before_it_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it may be what an attempt before had under way; twice it is somebody else."""
+
+    def written_beside(*_: Any) -> None:
+        world.laid["retail.p2.conflicts", 1] = [OutRecord("retail.p2.conflicts", 1, b"a conflict", b"")]
+
+    monkeypatch.setattr(laying, "require_written", written_beside)
+    with pytest.raises(DeliveryFailed, match=r"retail.p2.conflicts\[1\] ends at 1 and not at 0"):
+        world.carry_out()
+    assert world.moved is None and "driftlog-merge-retail.p2 begins" not in world.steps
 
 
 def test_what_somebody_else_has_laid_and_put_in_force_meanwhile_is_not_deleted(
@@ -222,31 +313,35 @@ def test_what_somebody_else_has_laid_and_put_in_force_meanwhile_is_not_deleted(
 def test_nothing_is_put_in_force_that_somebody_else_has_made_anew_meanwhile(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repartitioning, "require_written", lambda *_: setattr(world, "lives", 1))
+    monkeypatch.setattr(laying, "require_written", lambda *_: setattr(world, "lives", 1))
     with pytest.raises(SetupProblem, match="somebody else gives retail another number of partitions just now"):
         world.carry_out()
     assert world.moved is None
 
 
-@pytest.mark.parametrize("step", ["wait_confirmed", "copy_conflicts", "publish", "require_written"])
+@pytest.mark.parametrize("step", ["wait_confirmed", "fill_up", "copy_conflicts", "publish", "require_written"])
 def test_of_two_at_once_the_one_that_has_begun_last_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Wherever the other one is, nothing is written, deleted or put in force by it any more."""
+    left: list[Any] = []
+    module = repartitioning if step == "wait_confirmed" else laying
     with world.work() as other:
-        honest = getattr(repartitioning, step)
+        honest = getattr(module, step)
 
         def done(*given: Any, **named: Any) -> Any:
-            monkeypatch.setattr(repartitioning, step, honest)
+            monkeypatch.setattr(module, step, honest)
             assert other.carry_out(5, NOW_MS).moved.partitions == 5
             world.steps.clear()
+            left.append((dict(world.emptied), {place: [*there] for place, there in world.laid.items()}))
             world.moved = None  # it is the line that tells, not that the space has moved
             return honest(*given, **named)
 
-        monkeypatch.setattr(repartitioning, step, done)
+        monkeypatch.setattr(module, step, done)
         with pytest.raises(SetupProblem, match="somebody else has begun"):
             world.carry_out(3)
     assert world.moved is None
+    assert left == [(world.emptied, world.laid)], "all is as the other one has left it"
     assert not {"old topics go", "calls", "driftlog-merge-retail.p2 begins"} & {*world.steps}
 
 
@@ -314,13 +409,28 @@ def test_what_reactions_have_called_for_is_in_the_new_logs_before_they_count(wor
     assert world.steps == [*LOOKED, *CLOSED, *CALLED]
 
 
-def test_cut_off_while_calls_come_along_the_same_command_lays_all_anew(world: World) -> None:
+def test_cut_off_while_calls_come_along_the_same_command_writes_those_that_are_lacking(world: World) -> None:
     world.reacts()
     world.cut_at = "calls"
     with pytest.raises(Cut):
         world.carry_out(**REACTING)
     world.cut_at = ""
-    assert world.carry_out(**REACTING).calls == 1 and world.steps == [*LOOKED, CLOSED[-2], CLOSED[-1], *CALLED]
+    done = world.carry_out(**REACTING)
+    assert done.calls == 1 and done.written_before == 6
+    assert world.steps == [*LOOKED, CLOSED[-2], CLOSED[-1], *CALLED[2:]]
+
+
+def test_what_was_called_for_since_is_written_with_all_else_anew(world: World) -> None:
+    """Where some calls are there already: they are numbered one after the other."""
+    world.reacts()
+    world.cut_at = "retail moves"
+    with pytest.raises(Cut):
+        world.carry_out(**REACTING)
+    world.cut_at = ""
+    world.left.waiting.insert(0, world.left.waiting[0]._replace(id="reaction-0"))
+    done = world.carry_out(**REACTING)
+    assert done.calls == 2 and done.written_before == 0
+    assert world.steps == [*LOOKED, CLOSED[-2], CLOSED[-1], *FILLED, *CALLED]
 
 
 def test_nothing_of_a_space_with_reactions_is_closed_before_the_key_that_their_calls_take_is_there(
@@ -367,7 +477,7 @@ def test_nothing_is_closed_while_a_worker_would_go_on_behind_the_end(world: Worl
 def test_a_worker_that_would_go_on_behind_the_end_and_comes_meanwhile_keeps_the_space_where_it_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repartitioning, "require_written", lambda *_: world.workers.append(OLD))
+    monkeypatch.setattr(laying, "require_written", lambda *_: world.workers.append(OLD))
     with pytest.raises(SetupProblem, match="would go on behind it: b on host-2"):
         world.carry_out()
     assert world.moved is None
