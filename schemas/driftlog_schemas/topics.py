@@ -44,11 +44,16 @@ HEARTBEAT_SEGMENT_BYTES = 16 << 20
 """Compaction leaves the newest segment as it is, and workers read all of the topic when they start."""
 TIMES = "message.timestamp.type"
 APPEND_TIME = "LogAppendTime"
-"""The broker's own time in every record, whatever its writer says. Nothing else is believed."""
+"""The broker's own time in every record, whatever its writer says. Nothing else is believed; and a broker takes nothing, where it keeps its writers' times, of who is an hour ahead."""
 
 
 def ops_topic(space: str) -> str:
     return f"{space}.ops"
+
+
+def judged_by_time(topic: str) -> bool:
+    """Do readers of this topic go by when a record came? Then none of them begins where it keeps its writers' times."""
+    return topic in (DEVICES, HEARTBEATS, DESK) or topic.endswith(".ops")
 
 
 def space_of_receipts(topic: str) -> str:
@@ -203,13 +208,13 @@ def space_topics(
         ),
         *(topic for one in generations for topic in generation_topics(space, partitions, one, retention_ms)),
         # an agent that was away for longer reads all conflicts again
-        Topic(conflicts_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS)}),
+        Topic(conflicts_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), TIMES: APPEND_TIME}),
         # a stranger's tombstone is found, and answered, by a worker that was away for so long
-        Topic(parked_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), **size}),
+        Topic(parked_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), TIMES: APPEND_TIME, **size}),
         Topic(
             quarantine_topic(space),
             partitions,
-            {"cleanup.policy": "delete", "retention.ms": str(QUARANTINE_RETENTION_MS), **size},
+            {"cleanup.policy": "delete", "retention.ms": str(QUARANTINE_RETENTION_MS), TIMES: APPEND_TIME, **size},
         ),
     ]
 
@@ -219,7 +224,12 @@ def generation_topics(
 ) -> tuple[Topic, Topic]:
     """Those that each generation has for itself: states and receipts."""
     named = SpaceTopics(space, generation)
-    settings = {"cleanup.policy": "compact", LAG: str(RECENT_MS), "max.message.bytes": str(1 << 20)}
+    settings = {
+        "cleanup.policy": "compact",
+        LAG: str(RECENT_MS),
+        TIMES: APPEND_TIME,
+        "max.message.bytes": str(1 << 20),
+    }
     return (
         Topic(named.state, partitions, {**settings, RETENTION: str(retention_ms)}),
         Topic(named.receipts, partitions, settings),

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
 from driftlog_schemas.silence import locked_out, nobody_answers
-from driftlog_schemas.topics import APPEND_TIME, TIMES, Plan, Topic
+from driftlog_schemas.topics import APPEND_TIME, TIMES, Plan, Topic, judged_by_time
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class TopicsAdmin:
                     f"declare partitions={found}, or give the space another count: `driftlog topics repartition`",
                 )
 
-        self.require_times([topic.name for topic in wanted if topic.settings.get(TIMES) == APPEND_TIME])
+        self.require_times([topic.name for topic in wanted if judged_by_time(topic.name)])
 
     def require_times(self, names: Sequence[str]) -> None:
         """Raise `TopicProblem` unless these topics have the broker's own time in every record."""

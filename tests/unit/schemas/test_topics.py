@@ -15,6 +15,7 @@ from driftlog_schemas.topics import (
     RETENTION,
     Plan,
     Topic,
+    judged_by_time,
     ops_topic,
     plan,
     remembering,
@@ -45,9 +46,14 @@ def test_ops_are_kept_for_years_and_stamped_by_the_broker() -> None:
     assert int(settings["retention.ms"]) == OPS_RETENTION_MS >= 5 * 365 * 86_400_000
 
 
-@pytest.mark.parametrize("name", [ops_topic("retail"), DEVICES, HEARTBEATS, DESK])
-def test_whose_times_matter_is_stamped_by_the_broker(name: str) -> None:
+@pytest.mark.parametrize("name", THERE)
+def test_every_topic_is_stamped_by_the_broker(name: str) -> None:
+    """Else a broker takes nothing of a worker whose clock is an hour ahead."""
     assert THERE[name].settings["message.timestamp.type"] == "LogAppendTime"
+
+
+def test_nobody_waits_for_the_topics_to_be_applied_where_no_reader_goes_by_their_times() -> None:
+    assert {name for name in THERE if judged_by_time(name)} == {"retail.ops", "depot.ops", DEVICES, HEARTBEATS, DESK}
 
 
 @pytest.mark.parametrize("name", [state_topic("retail"), "retail.conflicts", "retail.parked", DEVICES, HEARTBEATS])
