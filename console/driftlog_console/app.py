@@ -5,7 +5,7 @@ A route that does not say which right it takes is a defect: `PUBLIC` names the f
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -85,19 +85,24 @@ def _vital(app: FastAPI, desk: Desk) -> None:
 
 
 def _errors(app: FastAPI, desk: Desk) -> None:
-    def told(request: Request, status: int, text: str, remedy: str = "") -> Response:
+    def told(request: Request, status: int, text: str, remedy: str = "", following: str = "") -> Response:
         if "text/html" not in request.headers.get("accept", ""):
             return PlainTextResponse(text + (f"; {remedy}" if remedy else "") + "\n", status)
         try:
             person = asker(request)
         except (SignInFirst, ConsoleError):
             person = None
-        return desk.page(request, "problem.html", person, status, text=text, remedy=remedy)
+        return desk.page(request, "problem.html", person, status, text=text, remedy=remedy, following=following)
 
     @app.exception_handler(SignInFirst)
     async def unknown(request: Request, error: SignInFirst) -> Response:
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return RedirectResponse(f"/sign-in?next={quote(address_of(request), safe='')}", 303)
+        if came_from := urlsplit(
+            request.headers.get("referer", "")
+        ).path:  # the gate lets only our own pages change something
+            what, remedy = "your session is over, and nothing has been changed", "sign in, and do it once more"
+            return told(request, 401, what, remedy, f"/sign-in?next={quote(came_from, safe='')}")
         return told(request, 401, "sign in first", "send 'Authorization: Bearer ' and your token")
 
     @app.exception_handler(NotAllowed)

@@ -10,7 +10,7 @@ from starlette.routing import Mount
 from driftlog_console.app import PUBLIC, build
 from driftlog_console.gate import HEADERS
 from driftlog_console.people import Right
-from tests.unit.console.conftest import OURS, Console, conflict
+from tests.unit.console.conftest import HOST, OURS, Console, conflict
 
 
 def pages_of(console: Console) -> list[APIRoute]:
@@ -186,3 +186,14 @@ async def signed_in(browser: httpx.AsyncClient, token: str, following: str = "/i
     answer = await browser.post("/sign-in", data={"token": token, "next": following}, headers=OURS)
     assert answer.status_code == 303
     return answer
+
+
+async def test_whose_session_is_over_is_told_so_and_comes_back_to_the_page(console: Console) -> None:
+    """A person with a browser was told of a header that no person can send, with no way to sign in."""
+    came_from = {**OURS, "referer": f"{HOST}/conflicts/c1?seen=1"}
+    async with console.browser() as nobody:
+        answer = await nobody.post("/conflicts/c1", data={"choice": "standing"}, headers=came_from)
+        assert answer.status_code == 401 and "your session is over, and nothing has been changed" in answer.text
+        assert '<a href="/sign-in?next=%2Fconflicts%2Fc1">Sign in</a>' in answer.text and "Bearer" not in answer.text
+        form = await nobody.get("/sign-in?next=%2Fconflicts%2Fc1")
+        assert 'name="next" value="/conflicts/c1"' in form.text
