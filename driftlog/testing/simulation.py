@@ -26,6 +26,7 @@ from driftlog_schemas.devices import EVERYTHING, PUBLISH, DeviceKey, enrolled
 from driftlog_schemas.identity import DocumentId, device_id
 from driftlog_schemas.messages import Quarantined, Verdict
 from driftlog_streams.core.call_running import REFUSED
+from driftlog_streams.core.rights import ALL, DIRECT
 
 CLOUD = "cloud"
 EPOCH_MS = 1_800_000_000_000
@@ -64,6 +65,7 @@ def simulate(
     allowed = {f"replica-{n}": EVERYTHING for n in range(1, replicas + 1)} if isinstance(replicas, int) else replicas
     if not allowed:
         raise ValueError("replicas: there is none; give at least one")
+    _require_known(contract, allowed)
     world = _World(contract, seed, allowed, chosen(commands, contract), invariants)
     try:
         for _ in range(steps):
@@ -74,6 +76,18 @@ def simulate(
         raise
     world.judge()
     return world.result
+
+
+def _require_known(contract: AppContract, allowed: Mapping[str, Sequence[str]]) -> None:
+    """A slip in a name would have all that this replica sends rejected, and a world in which nothing is merged ends well."""
+    known = {ALL, DIRECT, PUBLISH} | {name for space in contract.spaces.values() for name in space.commands}
+    for name, permissions in allowed.items():
+        if isinstance(permissions, str):
+            raise ValueError(f"replicas: {name!r} is given a text; give a list of what it may send")
+        if unknown := sorted({*permissions} - known):
+            raise ValueError(
+                f"replicas: {name!r} may send {', '.join(unknown)}, which {contract.name!r} does not declare; there are {', '.join(sorted(known))}"
+            )
 
 
 class _World:

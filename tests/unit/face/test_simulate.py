@@ -308,6 +308,10 @@ def test_what_cannot_be_drawn_is_named() -> None:
 def test_what_no_world_can_be_made_of_is_refused() -> None:
     with pytest.raises(ValueError, match="replicas: there is none"):
         testing.simulate(shop(), replicas=0)
+    with pytest.raises(ValueError, match=r"'till' may send sel, which 'shop' does not declare; there are .*sell"):
+        testing.simulate(shop(), replicas={"till": ["sel"], "office": ["*", "_write", "_publish"]})
+    with pytest.raises(ValueError, match="give a list"):
+        testing.simulate(shop(), replicas={"till": "sell"})
     with pytest.raises(ValueError, match="'till 1' cannot name a device"):
         testing.simulate(shop(), replicas={"till 1": ["*"]})
     with pytest.raises(ValueError, match="commands: there is none"):
