@@ -56,7 +56,8 @@ class InvalidInput(ValueError):
     """Arguments that cannot be used. `field` names which, the message says how to mend it."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}" if field else message)
+        told = not field or message.startswith(f"{field}: ")  # of several that are wrong, each is named in it
+        super().__init__(message if told else f"{field}: {message}")
         self.field = field
         self.message = message
 

@@ -161,3 +161,9 @@ def test_a_command_knows_for_whom_and_what_there_is(pair: tuple[testing.Replica,
 def test_the_module_shows_how() -> None:
     assert "testing.exchange(till, cloud)" in (testing.__doc__ or "")
     assert doctest.testmod(testing).failed == 0
+
+
+def test_of_what_is_wrong_in_arguments_each_is_named_once() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        testing.replica(app).run("receive", store="s1", sku="tea")
+    assert str(refused.value) == "qty: Field required"
