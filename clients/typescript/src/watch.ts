@@ -55,7 +55,9 @@ export async function* changes(
     };
     try {
       const response = await patiently({ url, seconds, signal }, opened);
-      if (!response.ok || response.body === null) throw problem(response.status, await response.json().catch(() => undefined));
+      // What is no agent may answer anything with a page, again and again.
+      const streams = response.ok && (response.headers.get("content-type") ?? "").startsWith("text/event-stream");
+      if (!streams || response.body === null) throw problem(response.status, await response.json().catch(() => undefined));
       for await (const event of eventsOf(response.body, silenceSeconds)) {
         inVain = 0;
         last = event.id ?? last;

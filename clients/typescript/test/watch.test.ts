@@ -11,7 +11,7 @@ test("an agent that takes the connection and says nothing is asked again", { tim
   const asked: AbortSignal[] = [];
   const open = async (_: Record<string, string>, __: URLSearchParams, signal: AbortSignal): Promise<Response> => {
     asked.push(signal);
-    return asked.length < 3 ? await new Promise(() => undefined) : new Response(CHANGE);
+    return asked.length < 3 ? await new Promise(() => undefined) : new Response(CHANGE, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
   };
   const watch = changes("http://agent", open, {}, 0.02);
   const { value } = await watch.next();
@@ -28,4 +28,14 @@ test("an agent that takes the connection and says nothing is asked again", { tim
 test("its silence ends with the patience", { timeout: 60_000 }, async () => {
   const silent = async (): Promise<Response> => await new Promise(() => undefined);
   await assert.rejects(changes("http://agent", silent, { patienceSeconds: 0.1 }, 0.02).next(), Unreachable);
+});
+
+test("what answers with a page is no agent, and is asked once", { timeout: 60_000 }, async () => {
+  let asked = 0;
+  const page = async (): Promise<Response> => {
+    asked += 1;
+    return new Response("<html>", { headers: { "content-type": "text/html" } });
+  };
+  await assert.rejects(changes("http://agent", page, { patienceSeconds: 0.1 }).next(), /no edge agent/);
+  assert.equal(asked, 1);
 });
