@@ -7,6 +7,7 @@ replaces stays behind, for compaction may remove it at any time, and each attemp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.partitioning import partition_of
@@ -28,13 +29,14 @@ def copy_conflicts(
                 place = None if record.value is None else _place(before, after, partition, record)
                 if record.value is None or place is not None:
                     last[record.key] = record.offset, place
-        for block in logs.blocks(topic, partition):
-            there = []
-            for record in block:
-                offset, place = last.get(record.key, (-1, None))
-                if offset == record.offset and place is not None:
-                    there.append(OutRecord(after.topics.conflicts, place, record.key, record.value))
-            deliver(there)
+        with closing(logs.blocks(topic, partition)) as blocks:  # for a delivery may end it
+            for block in blocks:
+                there = []
+                for record in block:
+                    offset, place = last.get(record.key, (-1, None))
+                    if offset == record.offset and place is not None:
+                        there.append(OutRecord(after.topics.conflicts, place, record.key, record.value))
+                deliver(there)
 
 
 def _place(before: SpaceRules, after: SpaceRules, partition: int, record: ChangelogRecord) -> int | None:

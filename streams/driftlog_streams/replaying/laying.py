@@ -139,6 +139,8 @@ class Laying:
         if anew or changed or not there.keys() >= {*names}:
             self.admin.remove(names)
             self.admin.apply(Plan(made, (), ()))
+            for reader in (self.logs, self.looking_back):
+                reader.renew()
         return dict(zip(names, self.admin.topic_ids(names), strict=True))
 
     def _numbered(self, after: SpaceRules, begins: int) -> dict[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
@@ -21,7 +21,16 @@ class Logs:
     """Not to be used by two threads at once."""
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
-        self._consumer = plain_reader(kafka, "driftlog-replay", {"queued.max.messages.kbytes": QUEUED_KB})
+        self._kafka = kafka
+        self._consumer = self._reading()
+
+    def _reading(self) -> Consumer:
+        return plain_reader(self._kafka, "driftlog-replay", {"queued.max.messages.kbytes": QUEUED_KB})
+
+    def renew(self) -> None:
+        """Take a new client: of a topic that was made anew under it the old one may never get a record (see `reading.changelog_reader`)."""
+        self._consumer.close()
+        self._consumer = self._reading()
 
     def extent(self, topic: str, partition: int) -> range:
         """The offsets that are there. Raises `BrokerUnreachable`."""

@@ -7,18 +7,22 @@ import signal
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
+from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
 from driftlog_schemas.moves import following_name
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.cli.shell import Shell
-from tests.integration.cli.test_repartitioning import AFTER, has_followed, last_line, move, run, shell
+from tests.integration.cli.test_repartitioning import AFTER, has_followed, last_line, move, shell
 from tests.integration.cli.test_repartitioning_cut_off import REGISTRY
+from tests.integration.cli.test_two_operators import run
 from tests.integration.conftest import LoadRun
 from tests.integration.sales import PLACE
 from tests.load.edges import EdgeProcess
 from tests.load.history import read_topic
 from tests.load.waiting import until
+from tests.made_anew import end_of
 
 __all__ = ["run", "shell"]
 
@@ -57,6 +61,10 @@ def hit(edge: EdgeProcess, **options: str) -> None:
 
 def test_killed_in_the_middle_of_its_writing_it_goes_on_there(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
     admin, states = TopicsAdmin(run.bootstrap), topics.state_topic(following_name(run.space.name, 2))
+
+    def documents() -> int:
+        return sum(end_of(run.bootstrap, states, number) or 0 for number in range(AFTER))
+
     with run.worker("only", workers=2) as worker, run.edge(0, PLACE) as first, run.edge(1, PLACE) as second:
         with run.feeder(2_000, records_per_second=0):
             pass
@@ -80,10 +88,10 @@ def test_killed_in_the_middle_of_its_writing_it_goes_on_there(run: LoadRun, shel
             assert counted(found) >= written
             written = counted(found)
             hit(first)
-        log = tmp_path / "torn.log"
+        before, log = documents(), tmp_path / "torn.log"
         torn = shell.start(*move("--yes"), log=log)
         try:
-            until(lambda: counted(lying(run)) > written, "it writes what is lacking", 120, log.read_text)
+            until(lambda: documents() > before, "it writes what is lacking", 120, log.read_text)
         finally:
             torn.send_signal(signal.SIGKILL)
             torn.wait()
@@ -119,3 +127,26 @@ def test_what_is_otherwise_by_then_is_told_and_written_anew(run: LoadRun, shell:
         until(lambda: has_followed(first), "it follows", 120, first.tail)
         hit(first, wait="merged")
         assert first.find(PLACE, "tea")["hits"] == 3  # type: ignore[index]
+
+
+def test_what_somebody_else_has_put_behind_it_is_told_and_all_is_written_anew(
+    run: LoadRun, shell: Shell, restartable_broker: EmbeddedBroker
+) -> None:
+    """The broker was away meanwhile: leaders of the topics that go have higher numbers than those of the new ones, and a client that knew them gets nothing of these."""
+    states, last = topics.state_topic(following_name(run.space.name, 2)), AFTER - 1
+    with run.worker("only", workers=2), run.edge(0, PLACE) as first:
+        hit(first, wait="merged")
+        shell.killed(f"{REGISTRY}.move", "before", 1, *move("--yes"))
+        undisturbed = lying(run)
+        restartable_broker.stop()
+        restartable_broker.start()
+        stranger = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+        stranger.produce(states, b"a stranger's", b"a document", last)
+        assert stranger.flush(30) == 0
+        done = shell.run(*move("--yes"))
+        assert done.code == 0, done
+        told = [line for line in done.err.splitlines() if OTHERWISE in line]
+        assert len(told) == 1 and f"{states}[{last}] ends at" in told[0], done
+        assert lying(run) == undisturbed
+        until(lambda: has_followed(first), "it follows", 120, first.tail)
+        hit(first, wait="merged")

@@ -83,7 +83,9 @@ class World:
                 topic_ids=lambda names: [f"{one}/{self.lives}" for one in names],
                 forget_before=lambda topic, offsets: self.emptied.update(offsets),
             ),
-            "Logs": lambda kafka: SimpleNamespace(close=lambda: None, extent=self._extent, blocks=self._blocks),
+            "Logs": lambda kafka: SimpleNamespace(
+                close=lambda: None, renew=lambda: None, extent=self._extent, blocks=self._blocks
+            ),
             "Commits": lambda kafka, partitions: self,
             "WorkerReader": lambda kafka, merged: SimpleNamespace(look=lambda space: self.workers),
             "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(
