@@ -27,7 +27,7 @@ from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.broker_time import pass_time, tell_the_time
-from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.partition_store import PartitionStore, unread
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
@@ -96,6 +96,8 @@ class Forgetter:
             if partition not in self._stores():
                 continue  # somebody else's meanwhile
             floor, known = min(floor, self._committed(partition) - 1), self._row(partition)
+            if unread(known, stores[partition]):
+                continue
             found = await loop.run_in_executor(None, self._planned, stores[partition], known, floor, then.alive)
             if found is not None and partition in self._stores() and self._row(partition) == known:
                 self._write(partition, known, found)

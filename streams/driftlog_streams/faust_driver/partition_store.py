@@ -21,6 +21,8 @@ from pathlib import Path
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 from driftlog_schemas.digests import DIGEST_BYTES
+from driftlog_schemas.identity import CLOUD_REPLICA
+from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.record_codecs import CONFLICT_NAME
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.store_mark import StoreMark
@@ -364,3 +366,10 @@ def store_options() -> Options:
     table.set_bloom_filter(10, block_based=False)
     options.set_block_based_table_factory(table)
     return options
+
+
+def unread(known: ChainRow | None, store: PartitionStore) -> bool:
+    """Does the store know more of the cloud's own chain than who has merged nothing yet, as while the partition is taken over? What were written then would
+    take a number that is taken.
+    """
+    return known is None and store.row(CLOUD_REPLICA) is not None

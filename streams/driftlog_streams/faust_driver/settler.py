@@ -32,7 +32,7 @@ from driftlog_streams.core.settling import Overdue, overdue
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.broker_time import BrokerTime
-from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.partition_store import PartitionStore, unread
 from driftlog_streams.faust_driver.publisher import Publisher
 
 log = structlog.get_logger()
@@ -94,6 +94,8 @@ class Settler:
         now_ms = await self._time.now(stores)
         for partition in [p for p, first in near.items() if first <= now_ms]:
             known = self._row(partition)
+            if unread(known, stores[partition]):
+                continue
             found = await loop.run_in_executor(None, self._found, stores[partition], now_ms, self._in_vain(partition))
             if found.settle and partition in self._stores() and self._row(partition) == known:
                 self._write(partition, known, found)

@@ -108,6 +108,17 @@ async def test_an_idle_partition_settles_when_its_time_has_come_and_not_before(w
     assert world.store.first_due() is None, "it leaves the list"
 
 
+async def test_nothing_is_written_of_a_partition_whose_chain_is_not_read_yet(world: Deadlines) -> None:
+    """While it is taken over its store has the cloud's row, and nobody has merged anything: number 1 would be sealed a second time."""
+    world.dispute()
+    world.pass_time(HOURS_48 + 60)
+    world.store.write((), world.store.mark, [(CLOUD_REPLICA, b"as it was stored")])
+    assert world.cloud.merger.forgotten is None
+    assert await world.settled() == ()
+    world.store.write((), world.store.mark, [(CLOUD_REPLICA, None)])
+    assert len(await world.settled()) == 1
+
+
 async def test_a_workers_own_clock_settles_nothing(world: Deadlines) -> None:
     world.dispute()
     world.seconds += 10 * HOURS_48
