@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import sys
@@ -72,6 +73,8 @@ def test_the_settings_shown_are_those_that_init_writes(tmp_path: Path, monkeypat
     (line,) = (one for one in COMMANDS if one.startswith("driftlog edge init"))
     (shown,) = re.findall(r"`edge\.toml`, as `init` writes it:\n\n```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("DRIFTLOG_")]:
+        monkeypatch.delenv(name)
     Identity.create("store-1").save(Path("store-1.json"))
     made = CliRunner().invoke(cli, shlex.split(line)[1:])
     assert made.exit_code == 0, made.output

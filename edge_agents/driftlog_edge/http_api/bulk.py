@@ -36,7 +36,9 @@ class CallIn(BaseModel):
 
     name: str = Field(description="The command's.")
     arguments: dict[str, Any] = {}
-    id: str = Field("", description="The intent's, as the header `Idempotency-Key` of the route of one command.")
+    id: str = Field(
+        "", min_length=1, description="The intent's, as the header `Idempotency-Key` of the route of one command."
+    )
     actor: str = Field("", description="As the header `Driftlog-Actor`.")
 
 

@@ -11,9 +11,10 @@ from driftlog_edge.http_api.path_parts import HeaderText
 IdempotencyKey = Annotated[
     HeaderText,
     Header(
+        min_length=1,  # of whoever sends an empty one, each attempt would count
         description="Names the intent; made if absent. The same key given to the same agent again has no second effect and the same"
         " answer, until the command is merged and older than `keep_hours` (a week unless set otherwise); then it is forgotten, and a key that comes"
-        " again is a new intent. Two agents do not know each other's keys: retry where you first asked."
+        " again is a new intent. Two agents do not know each other's keys: retry where you first asked.",
     ),
 ]
 Actor = Annotated[

@@ -93,7 +93,8 @@ def install(api: FastAPI) -> None:
         if first["type"] == "json_invalid":  # its place is a number of characters, and no field
             detail = f"body: is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
             return problem(422, "invalid", "The input cannot be used", detail, field="body")
-        place = ".".join(str(p) for p in first["loc"] if p not in ("body", "query", "path")) or "body"
+        where, *parts = map(str, first["loc"])
+        place = ".".join(parts).title() if where == "header" else ".".join(parts) or "body"
         return problem(422, "invalid", "The input cannot be used", f"{place}: {first['msg']}", field=place)
 
     @api.exception_handler(Exception)

@@ -195,6 +195,14 @@ async def test_a_header_that_comes_twice_is_invalid(http: httpx.AsyncClient) -> 
     problem(await http.get("/v1/commands/c1"), 404, "not_found")
 
 
+async def test_an_empty_key_is_invalid_for_each_attempt_would_count(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/commands/receive", json=RECEIVE, headers={"Idempotency-Key": ""})
+    assert problem(answer, 422, "invalid")["field"] == "Idempotency-Key"
+    bulk = [{"name": "receive", "arguments": RECEIVE, "id": ""}]
+    assert "id" in problem(await http.post("/v1/commands", json=bulk), 422, "invalid")["field"]
+    problem(await http.get("/v1/documents/Stock/s1/tea"), 404, "not_found")
+
+
 async def test_a_body_of_another_kind_is_named_as_the_body(http: httpx.AsyncClient) -> None:
     body = problem(await http.post("/v1/commands/receive", json=["no", "object"]), 422, "invalid")
     assert body["detail"].startswith("body: ")
