@@ -129,6 +129,10 @@ class DeviceLines:
             self.covered.discard(name)
         return reason
 
+    def made_anew(self) -> None:
+        """The topic is another one from here on, read from its start: what is known stands, and is nobody's last word there until it is met."""
+        self.covered.update(self._lines)
+
     def again(self, key: bytes, value: bytes, append_ms: int | None) -> bool:
         """A record whose schema was not known when it was taken: is that still so? The order of records is of no account."""
         return self._judged(key.decode(errors="replace"), value, append_ms) == UNKNOWN_SCHEMA

@@ -122,6 +122,13 @@ class Broker:
         with self.moved:
             return list(self.partition(topic, partition).records)
 
+    def make_anew(self, topic: str) -> None:
+        """Deleted, and made again."""
+        with self.moved:
+            for name, partition in list(self._partitions):
+                if name == topic:
+                    self._partitions[name, partition] = Partition()
+
     def remove(self, topic: str, partition: int, *offsets: int) -> None:
         """Compaction takes these records; beginning and end stay where they are."""
         with self.moved:

@@ -30,6 +30,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import BRING_BACK, CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import Exit, SetupProblem, WorkerError, exit_of
+from driftlog_streams.process.lost_devices import require_devices
 from driftlog_streams.process.surroundings import require_room
 from driftlog_streams.registry.cloud_identity import KeyWatch, cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
@@ -123,6 +124,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True, lasting=True)
     cloud = cloud_identity(settings.cloud_identity, reacting=bool(chosen.reactions))
     devices = known_devices(settings, RecordCodecs(ids))
+    require_devices(len(devices), chosen, settings.kafka)
     if cloud is not None and chosen.reactions:
         KeyWatch(cloud, reacting=True).require(devices.find(CLOUD))
     chosen = present(chosen, devices.moved)

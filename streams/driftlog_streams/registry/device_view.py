@@ -108,6 +108,8 @@ class DeviceView:
         self._mended: dict[str, float] = {}
         self._disbelieved = _Disbelieved()
         self._unread: deque[tuple[bytes, bytes, int | None]] = deque(maxlen=KEPT_UNREAD)
+        self._anew = False
+        """Is the topic another one, of which nothing was read yet?"""
         config = {
             **settings.reader(),
             "group.id": "driftlog-device-view",
@@ -116,7 +118,8 @@ class DeviceView:
             "fetch.wait.max.ms": 100,
             "enable.partition.eof": True,
         }
-        self._consumer = Consumer({**config, **ERRORS_TOLD})
+        self._config = {**config, **ERRORS_TOLD}
+        self._consumer = Consumer(self._config)
         self._asker = Consumer({**config, "log_level": 0})
         """Asking for the end would wait for ever on the handle that another thread polls."""
         self._producer = Producer({**settings.client(), "acks": "all", **ERRORS_TOLD}) if mend else None
@@ -127,7 +130,7 @@ class DeviceView:
 
     def start(self, timeout: float = CATCH_UP_SECONDS) -> None:
         """Read to the present end. Raises `DevicesUnknown`."""
-        self._consumer.assign([TopicPartition(topics.DEVICES, _PARTITION, 0)])
+        self._read_from_start()
         for thread in self._threads:
             thread.start()
         self.catch_up(timeout)
@@ -167,6 +170,8 @@ class DeviceView:
         end = begin + timeout
         high = self._present_end(end)
         with self._moved:
+            if high < self._position:
+                self._begin_anew(high)
             while self._position < high:
                 left = end - time.monotonic()
                 if left <= 0 or self._closed.is_set():
@@ -176,6 +181,12 @@ class DeviceView:
                     )
                 self._moved.wait(left)
         self._known_at = max(self._known_at, begin)
+
+    def _begin_anew(self, high: int) -> None:
+        """The topic was made anew. A client that knew the one before may get nothing of it; what is known stands, and is put back where the new one lacks it."""
+        log.warning("the topic of devices was made anew; it is read again", read=self._position, end=high)
+        self._position, self._anew = 0, True
+        self.lines.made_anew()
 
     def _present_end(self, end: float) -> int:
         while True:
@@ -212,14 +223,25 @@ class DeviceView:
             line = self.lines.line(name)
             if self._producer is None or line is None or now - self._mended.get(name, -MEND_SECONDS) < MEND_SECONDS:
                 continue
+            try:
+                self._producer.produce(topics.DEVICES, line.value, name.encode(), _PARTITION)
+            except BufferError:  # the rest at the next look
+                break
             self._mended[name] = now
-            log.warning("a device's line was written over by somebody else; it is put back", device=name)
-            self._producer.produce(topics.DEVICES, line.value, name.encode(), _PARTITION)
+            log.warning("a device's line was written over by somebody else, or is gone; it is put back", device=name)
         if self._producer is not None:
             self._producer.poll(0)
 
+    def _read_from_start(self) -> None:
+        self._consumer.assign([TopicPartition(topics.DEVICES, _PARTITION, 0)])
+
     def _tail(self) -> None:
         while not self._closed.is_set():
+            if self._anew:
+                self._consumer.close()
+                self._consumer = Consumer(self._config)
+                self._read_from_start()
+                self._anew = False
             message = self._consumer.poll(0.2)
             if message is None:
                 self._try_unread()
@@ -266,7 +288,8 @@ class DeviceView:
 
     def _reached(self, position: int) -> None:
         with self._moved:
-            self._position = max(self._position, position)
+            if not self._anew:  # else it was of the topic before
+                self._position = max(self._position, position)
             self._moved.notify_all()
 
     def close(self) -> None:

@@ -121,6 +121,23 @@ def test_what_a_stranger_writes_over_a_line_is_put_back(
     assert len(broker.read(topics.DEVICES)) <= 5, "a stranger's write must not become a stream of ours"
 
 
+def test_a_topic_that_was_made_anew_is_read_by_a_new_client_and_given_what_it_lacks(
+    broker: Broker, started: Callable[[], DeviceView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_view, "CHECK_SECONDS", 0.01)
+    lines = [enrol(broker, name) for name in ("a", "b", "c")]
+    view = started()
+    before = view._consumer
+    broker.make_anew(topics.DEVICES)
+    broker.append(topics.DEVICES, 0, b"b", lines[1])
+    until(lambda: {record.value for record in broker.read(topics.DEVICES)} == {*lines})
+    assert view._consumer is not before
+    enrol(broker, "d")
+    view.catch_up(5.0)
+    assert [line.device_id for line in view.all()] == ["a", "b", "c", "d"]
+    until(lambda: not view.lines.covered)
+
+
 def test_the_root_that_is_met_first_is_told_once(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_view, "Consumer", lambda config: Consumer(broker, config))
     enrol(broker, "a")
