@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 NAMED = 1000
@@ -69,6 +70,12 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((number, number))
     return found
+
+
+def gaps(numbers: Iterable[int], stop: int) -> list[tuple[int, int]]:
+    """From 1 to before `stop` what is not among the numbers, as (first, last); there may be millions of them."""
+    bounds = [0, *sorted({number for number in numbers if 0 < number < stop}), stop]
+    return [(before + 1, after - 1) for before, after in pairwise(bounds) if after - before > 1]
 
 
 def _count(runs: Iterable[tuple[int, int]]) -> int:

@@ -25,7 +25,7 @@ from typing import Protocol
 from driftlog_edge.errors import StoreDamaged
 from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED
 from driftlog_edge.ports import Family, Place
-from driftlog_edge.salvage.report import NAMED, Report, runs
+from driftlog_edge.salvage.report import NAMED, Report, gaps, runs
 from driftlog_edge.store import generations, keys
 from driftlog_edge.store.command_log import Entry, Status
 from driftlog_edge.store.counts import ELSEWHERE, Count, counts_of
@@ -355,7 +355,7 @@ class Rescue:
         kept = max(1, self.report.newest - KEEP_LAST + 1)
         self.report.lost = runs(({*range(max(first, kept), self.report.newest + 1)} | named) - self._numbers)
         if kept < first:
-            self.report.unknown = runs({*range(1, first)} - named)
+            self.report.unknown = gaps(named, first)
 
     def _named(self) -> set[int]:
         """By what says that a command is not done."""

@@ -21,6 +21,7 @@ from driftlog_edge.errors import KeyUnusable, NotFound, OtherPartitions, StoreFa
 from driftlog_edge.ports import Family
 from driftlog_edge.salvage.log_entries import entries
 from driftlog_edge.salvage.remains import Remains, readable
+from driftlog_edge.salvage.report import gaps
 from driftlog_edge.salvage.run import salvage
 from driftlog_edge.store import key_file
 from driftlog_edge.store.rocks import RocksStore
@@ -112,6 +113,14 @@ DAMAGES: dict[str, Damage] = {
 }
 WHOLE = {"nothing", *(name for name in KNOWN if name.startswith(("manifest", "CURRENT"))), "log, a stranger's end"}
 """Nothing of the commands is gone."""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "stop", "missing"),
+    [((), 4, [(1, 3)]), ((1, 2, 3), 4, []), ((2, 2, 9, 0), 5, [(1, 1), (3, 4)]), ((3,), 4, [(1, 2)]), ((), 1, [])],
+)
+def test_what_is_missing_among_numbers(numbers: tuple[int, ...], stop: int, missing: list[tuple[int, int]]) -> None:
+    assert gaps(numbers, stop) == missing
 
 
 @pytest.mark.parametrize("name", few(DAMAGES, 12))
