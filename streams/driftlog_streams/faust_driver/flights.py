@@ -18,6 +18,8 @@ from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.telling.metrics import WorkerMetrics
 
+NOT_TAKEN = "see its log, and whether `driftlog topics plan` finds a topic with other settings"
+
 
 class Ground(Protocol):
     """Where flights come from."""
@@ -110,7 +112,7 @@ class Flights:
                 die(error)
 
         def failed(error: str) -> None:
-            die(DeliveryFailed(f"the broker did not take a flight: {error}"))
+            die(DeliveryFailed(f"the broker did not take a flight: {error}", NOT_TAKEN))
 
         self._publisher.publish(flight.records(stage), delivered, failed)
 

@@ -212,7 +212,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: a flight that was not delivered is ignored",
         f"{DRIVER}/flights.py",
-        'die(DeliveryFailed(f"the broker did not take a flight: {error}"))',
+        'die(DeliveryFailed(f"the broker did not take a flight: {error}", NOT_TAKEN))',
         "delivered({})",
         FLIGHTS,
     ),
