@@ -18,7 +18,7 @@ from tests.made_anew import make_anew
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-LOST = "has no line of the operator who is believed here"
+LOST = "the topic of devices was lost"
 PLACE = topics.DEVICES, 0
 
 

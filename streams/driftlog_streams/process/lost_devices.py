@@ -9,14 +9,15 @@ from confluent_kafka import KafkaException
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import SpaceContract
+from driftlog_schemas.device_lines import DeviceLines
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import DevicesUnknown
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 
 
-def require_devices(known: int, space: SpaceContract, kafka: KafkaSettings) -> None:
-    """Somebody is enrolled, by the operator who is believed here, or nothing was ever merged. Raises `DevicesUnknown`, `BrokerUnreachable`."""
-    if known:
+def require_devices(lines: DeviceLines, space: SpaceContract, kafka: KafkaSettings) -> None:
+    """Anything at all was read of the topic, or nothing was ever merged. Raises `DevicesUnknown`, `BrokerUnreachable`."""
+    if len(lines) or lines.ignored:
         return
     there = TopicsAdmin(kafka).partition_counts()
     names = [topics.state_topic(name) for name, _ in topics.laid(space.name, space.partitions, there)]
@@ -30,6 +31,6 @@ def require_devices(known: int, space: SpaceContract, kafka: KafkaSettings) -> N
     merged = sorted({topic for (topic, _), end in ends.items() if end})
     if merged:
         raise DevicesUnknown(
-            f"{topics.DEVICES} has no line of the operator who is believed here, and {merged[0]} has what was merged: the topic was lost, or trust.root is another's",
+            f"{topics.DEVICES} is empty, and {merged[0]} has what was merged: the topic of devices was lost",
             "bring the topic back from a backup, or enrol the devices again (docs/lost_topics.md)",
         )

@@ -124,7 +124,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True, lasting=True)
     cloud = cloud_identity(settings.cloud_identity, reacting=bool(chosen.reactions))
     devices = known_devices(settings, RecordCodecs(ids))
-    require_devices(len(devices), chosen, settings.kafka)
+    require_devices(devices.lines, chosen, settings.kafka)
     if cloud is not None and chosen.reactions:
         KeyWatch(cloud, reacting=True).require(devices.find(CLOUD))
     chosen = present(chosen, devices.moved)
