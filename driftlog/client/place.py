@@ -10,7 +10,7 @@ import os
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -76,23 +76,25 @@ class Place(NamedTuple):
         path = token_file or os.environ.get("DRIFTLOG_EDGE_TOKEN_FILE") or _noted(httpx.URL(url))
         return cls(url, auth=TokenAuth(Path(path)) if path else None)
 
+    def options(self, timeout: float | None, limits: httpx.Limits) -> dict[str, Any]:
+        """How any client of httpx gets there."""
+        return {
+            "base_url": self.url,
+            "auth": self.auth,
+            "verify": self.encrypted,
+            "timeout": timeout,
+            "trust_env": self.remote,
+            "limits": limits,
+        }
+
 
 def connect(
     url: str, timeout: float | None, token_file: Path | None = None, limits: httpx.Limits = FOR_REQUESTS
 ) -> httpx.Client:
     """A client for the agent at `url`. Raises `httpx.InvalidURL`."""
     place = Place.of(url, token_file)
-    verify = place.encrypted
-    transport = httpx.HTTPTransport(verify=verify, uds=place.socket, limits=limits) if place.socket else None
-    return httpx.Client(
-        base_url=place.url,
-        auth=place.auth,
-        transport=transport,
-        verify=verify,
-        timeout=timeout,
-        trust_env=place.remote,
-        limits=limits,
-    )
+    transport = httpx.HTTPTransport(verify=place.encrypted, uds=place.socket, limits=limits) if place.socket else None
+    return httpx.Client(transport=transport, **place.options(timeout, limits))
 
 
 def connect_async(
@@ -100,17 +102,10 @@ def connect_async(
 ) -> httpx.AsyncClient:
     """The same, for a caller with an event loop."""
     place = Place.of(url, token_file)
-    verify = place.encrypted
-    transport = httpx.AsyncHTTPTransport(verify=verify, uds=place.socket, limits=limits) if place.socket else None
-    return httpx.AsyncClient(
-        base_url=place.url,
-        auth=place.auth,
-        transport=transport,
-        verify=verify,
-        timeout=timeout,
-        trust_env=place.remote,
-        limits=limits,
+    transport = (
+        httpx.AsyncHTTPTransport(verify=place.encrypted, uds=place.socket, limits=limits) if place.socket else None
     )
+    return httpx.AsyncClient(transport=transport, **place.options(timeout, limits))
 
 
 def _noted(url: httpx.URL) -> str:
