@@ -443,11 +443,11 @@ class DocumentType:
         deletion.without_effect(state, SETTLER, op.seq)
         return found
 
-    def pass_over(self, state: DocumentState, context: Vector | None) -> None:
+    def pass_over(self, state: DocumentState, context: Vector) -> None:
         """Count the settlements as seen, without effect, that the owner of `context` had seen and that were not made here (see `settling`)."""
-        missing = settling.passed_over(state.vector, context)
-        if missing:
-            deletion.without_effect(state, SETTLER, missing)
+        seen = context.get(SETTLER, 0)
+        if seen > state.vector.get(SETTLER, 0):
+            deletion.without_effect(state, SETTLER, seen)
 
     def writes_at(self, state: DocumentState, place: Place) -> Sequence[Write]:
         """The writes that stand at one place, in dot order."""

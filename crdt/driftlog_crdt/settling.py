@@ -17,7 +17,7 @@ In the log a person's decision is before the settlement or behind it. Before it,
 behind it, it replaces the settlement: either way it stands. States are prefixes of one log, so they never meet in another order.
 
 A log that is merged once more may come out otherwise: another app takes what was refused then, or what was put off comes at its first place. Where one more write
-competes, a record that settled then settles nothing, and what was written later names a settlement that is not there. It waits for none (`passed_over`): those before
+competes, a record that settled then settles nothing, and what was written later names a settlement that is not there. It waits for none (`DocumentType.pass_over`): those before
 it in its log are all made, so none of them comes any more, and nothing is missing that the settlement had brought. Its dot counts as seen, so that the next one has another.
 
 Source: Terry et al. 1995, "Managing update conflicts in Bayou": merge procedures, which decide without asking anybody.
@@ -41,12 +41,6 @@ def yields(write: Write, seen: Vector) -> bool:
         return False
     settled = settled_by(write)
     return bool(settled) and all(seen.get(one.replica, 0) >= one.seq for one in settled)
-
-
-def passed_over(vector: Vector, context: Vector | None) -> int:
-    """Up to which settlement the owner of `context` had seen where `vector` has fewer; 0 where it has as many."""
-    seen = context.get(SETTLER, 0) if context else 0
-    return seen if seen > vector.get(SETTLER, 0) else 0
 
 
 def settled_by(write: Write) -> tuple[Write, ...]:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from driftlog_crdt import Applied, BadOperation, DocumentState, Op, Outcome, Place, TooLarge
+from driftlog_crdt import SETTLER, Applied, BadOperation, DocumentState, Op, Outcome, Place, TooLarge
 from driftlog_crdt.document_state import APPLIED, NO_EFFECT
 from driftlog_schemas import bounds
 from driftlog_schemas.contract import GuardContract, Refused
@@ -140,7 +140,7 @@ def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done
 
 
 def _taken(entry: Entry, state: DocumentState, op: Op) -> Applied:
-    if op.context:
+    if op.context and SETTLER in op.context:
         entry.collection.type.pass_over(state, op.context)
     return entry.collection.type.take(state, op)
 
