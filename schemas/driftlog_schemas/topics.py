@@ -193,29 +193,17 @@ def space_topics(
     space: str, partitions: int, retention_ms: int = RETENTION_MS, generations: Sequence[int] = (1,)
 ) -> list[Topic]:
     """The topics of one space, with these generations of its read model; its partitions remember so long."""
-    compact = {"cleanup.policy": "compact"}
     size = {"max.message.bytes": str(1 << 20)}
+    compact = {"cleanup.policy": "compact", RETENTION: str(RETENTION_MS), TIMES: APPEND_TIME}
+    delete = {"cleanup.policy": "delete", TIMES: APPEND_TIME, **size}
     return [
-        Topic(
-            ops_topic(space),
-            partitions,
-            {
-                "cleanup.policy": "delete",
-                "retention.ms": str(OPS_RETENTION_MS),
-                TIMES: APPEND_TIME,
-                **size,
-            },
-        ),
+        Topic(ops_topic(space), partitions, {**delete, "retention.ms": str(OPS_RETENTION_MS)}),
         *(topic for one in generations for topic in generation_topics(space, partitions, one, retention_ms)),
         # an agent that was away for longer reads all conflicts again
-        Topic(conflicts_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), TIMES: APPEND_TIME}),
+        Topic(conflicts_topic(space), partitions, compact),
         # a stranger's tombstone is found, and answered, by a worker that was away for so long
-        Topic(parked_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), TIMES: APPEND_TIME, **size}),
-        Topic(
-            quarantine_topic(space),
-            partitions,
-            {"cleanup.policy": "delete", "retention.ms": str(QUARANTINE_RETENTION_MS), TIMES: APPEND_TIME, **size},
-        ),
+        Topic(parked_topic(space), partitions, {**compact, **size}),
+        Topic(quarantine_topic(space), partitions, {**delete, "retention.ms": str(QUARANTINE_RETENTION_MS)}),
     ]
 
 
