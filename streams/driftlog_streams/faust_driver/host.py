@@ -99,6 +99,7 @@ class WorkerHost:
         log.info("devices known", count=len(self._devices), generation=self._rules.topics.generation)
         (self._folder / "worker.pid").write_text(str(os.getpid()))
         self._pulse = Pulse(self._settings.session_timeout - 2 * HEARTBEAT_SECONDS)
+        self._pulse.start()
         worker: Any = PromptWorker(
             self.app,
             lambda: self.health.owned is None,

@@ -17,11 +17,14 @@ TICK_SECONDS = 0.2
 
 
 class Pulse:
-    """Notices that the process stood still. `limit` seconds are what it may."""
+    """Notices that the process stood still, once it is started. `limit` seconds are what it may."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._last = time.monotonic()
+
+    def start(self) -> None:
+        """Beat from now on, as long as the process lives."""
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
     def check(self) -> None:

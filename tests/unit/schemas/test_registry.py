@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -204,7 +205,7 @@ def test_noise_of_ever_new_ids_is_not_a_question_each(
     server: OddRegistry, connect: Callable[..., CachedRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))  # the registry's alone
     server.answer = lambda *_: refusal(404, 40403, "Schema not found")
     ids = connect()
     for schema_id in range(5 * module.MAX_UNKNOWN):

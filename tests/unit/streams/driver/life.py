@@ -84,7 +84,7 @@ class Life:
         rules = SpaceRules(cloud.rules.space, IDS, cloud.rules.cloud, generation)
         self.directory.in_force = InForce(generation, generation)
         self.host = host.WorkerHost(rules, settings, f"slot-{number}", self.directory)  # type: ignore[arg-type]
-        self.host._pulse = Pulse(3600.0)
+        self.host._pulse = Pulse(3600.0)  # not started: its thread would outlive the test, and may end the process
         self.consumer, self.fetching = consumer_on(broker, OPS, self.host.app)
         self.host.app.consumer = self.consumer
         self.generation = 0
