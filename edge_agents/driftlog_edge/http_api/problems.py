@@ -114,11 +114,12 @@ def install(api: FastAPI) -> None:
 
 
 def _methods(api: FastAPI, request: Request) -> set[str]:
-    """What can be done with a path. Several routes may share it, and the framework names the methods of one."""
+    """What can be done with a path. Several routes may share it, and the framework names the methods of one; what has a GET has a HEAD (`heads`)."""
     routes = (route for route in api.routes if isinstance(route, Route))
-    return {
+    methods = {
         method
         for route in routes
         if route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods or ()
     }
+    return methods | {"HEAD"} if "GET" in methods else methods

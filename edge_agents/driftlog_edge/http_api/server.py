@@ -23,6 +23,7 @@ from driftlog_edge.errors import EdgeError
 from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, OnlyTold, token_in, token_of
 from driftlog_edge.http_api.app import build
 from driftlog_edge.http_api.connections import BoundedProtocol
+from driftlog_edge.http_api.heads import Heads
 from driftlog_edge.http_api.listening import bound, leave, listen, mark_of
 from driftlog_edge.settings_change import set_log_level
 from driftlog_schemas.contract import AppContract, InvalidInput
@@ -151,7 +152,7 @@ async def _told(api: ASGIApp, listener: socket.socket | None) -> AsyncIterator[N
 def settings_of(app: ASGIApp, **more: Any) -> uvicorn.Config:
     """How an API of ours is served."""
     return uvicorn.Config(
-        app,
+        Heads(app),
         http=BoundedProtocol,
         ws="none",
         log_config=None,

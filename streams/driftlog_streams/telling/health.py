@@ -57,7 +57,10 @@ def serve(health: Health, registry: CollectorRegistry, address: tuple[str, int])
     metrics: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if method != "GET":
+            start_response("405 Method Not Allowed", [("Allow", "GET, HEAD")])
+            return []
         if path == "/metrics":
             return metrics(environ, start_response)
         asked = {"/healthz": health.live, "/readyz": health.ready}.get(path)
@@ -66,9 +69,19 @@ def serve(health: Health, registry: CollectorRegistry, address: tuple[str, int])
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps({"ok": good, **facts}).encode()]
 
+    def whole(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """To a HEAD the same head, its length too, and no body."""
+        heads: list[tuple[str, list[tuple[str, str]]]] = []
+        only_head = environ["REQUEST_METHOD"] == "HEAD"
+        asked = {**environ, "REQUEST_METHOD": "GET"} if only_head else environ
+        body = b"".join(answer(asked, lambda status, headers: heads.append((status, headers))))
+        status, headers = heads[0]
+        start_response(status, [*dict([*headers, ("Content-Length", str(len(body)))]).items()])
+        return [] if only_head else [body]
+
     host, port = address
     try:
-        server = make_server(host, port, answer, ThreadingWSGIServer, _Silent)
+        server = make_server(host, port, whole, ThreadingWSGIServer, _Silent)
     except (OSError, OverflowError) as error:
         raise SetupProblem(
             f"metrics address {host}:{port} cannot be listened on: {error}", "choose another --metrics-address"

@@ -17,7 +17,7 @@ import uvicorn
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import build
 from driftlog_edge.http_api.access import Access, Doorkeeper
-from driftlog_edge.http_api.connections import BoundedProtocol
+from driftlog_edge.http_api.server import settings_of
 from driftlog_edge.link import clients as clients_module
 from driftlog_edge.link import signal as signal_module
 from driftlog_edge.link import sync as sync_module
@@ -116,14 +116,8 @@ def served(folder: Path, access: Access) -> Iterator[str]:
     async def serve() -> None:
         ids = FixedIds()
         async with EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids) as agent:
-            settings = uvicorn.Config(
-                Doorkeeper(build(agent), access),
-                port=0,
-                http=BoundedProtocol,
-                ws="none",
-                log_config=None,
-                timeout_graceful_shutdown=1,
-            )
+            settings = settings_of(Doorkeeper(build(agent), access), port=0)
+            settings.timeout_graceful_shutdown = 1
             server.append(uvicorn.Server(settings))
             running = asyncio.create_task(server[0].serve())
             while not server[0].started:  # noqa: ASYNC110  # the server has no event for it

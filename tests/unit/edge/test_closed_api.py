@@ -299,6 +299,7 @@ async def test_a_collector_is_told_without_a_token_how_the_agent_is_and_nothing_
     async with serving(beside), client(beside.model_copy(update={"http_port": told})) as collector:
         assert "driftlog_edge_pending_commands" in (await collector.get("/metrics")).text
         assert (await collector.get("/healthz", headers={"Host": "any.name"})).is_success
+        assert (await collector.head("/readyz")).is_success, "a monitor asks so"
         for path in ("/v1/status", "/openapi.json", "/v1/documents/Stock/s1", "/metrics/"):
             assert (await collector.get(path)).json()["code"] == "not_found"
         assert (await collector.post("/metrics")).status_code == 404

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterable
 
+import httpx
 import pytest
 
 from driftlog_edge.http_api.connections import MAX_HEAD_BYTES
@@ -87,3 +88,23 @@ def test_a_body_is_no_part_of_that_bound(url: str) -> None:
         b"%x\r\n%s\r\n" % (len(padded[at : at + 999]), padded[at : at + 999]) for at in range(0, len(padded), 999)
     ]
     assert said(url, [HEAD % 5 + CHUNKED, *chunks, b"0\r\n\r\n"]).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/status", "/v1/documents/Stock/s1/none", "/metrics"])
+def test_a_head_is_answered_as_the_get_without_its_body(url: str, path: str) -> None:
+    asked, head = httpx.get(url + path, trust_env=False), httpx.head(url + path, trust_env=False)
+    assert (head.status_code, head.content) == (asked.status_code, b"")
+    assert head.headers["content-type"] == asked.headers["content-type"] and int(head.headers["content-length"]) > 0
+
+
+def test_what_cannot_be_asked_for_cannot_be_asked_for_by_a_head(url: str) -> None:
+    head = httpx.head(f"{url}/v1/commands", trust_env=False)
+    assert (head.status_code, head.headers["allow"]) == (405, "POST")
+    assert httpx.delete(f"{url}/v1/status", trust_env=False).headers["allow"] == "GET, HEAD"
+
+
+def test_after_the_head_of_an_answer_without_end_comes_the_next_answer(url: str) -> None:
+    watched = b"HEAD /v1/watch HTTP/1.1\r\nHost: edge\r\n\r\n"
+    got = said(url, [watched + (HEAD % 7) + LENGTH + BODY], answers=2)
+    first, _, second = got.partition(b"\r\n\r\n")
+    assert b"text/event-stream" in first and second.startswith(b"HTTP/1.1 200 OK")

@@ -77,6 +77,19 @@ def test_prometheus_is_answered_and_nothing_else_is(api: httpx.Client) -> None:
     assert api.get("/").status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/"])
+def test_a_head_is_answered_as_the_get_without_its_body(api: httpx.Client, path: str) -> None:
+    asked, head = api.get(path), api.head(path)
+    assert (head.status_code, head.content) == (asked.status_code, b"")
+    assert head.headers["content-type"] == asked.headers["content-type"]
+    assert abs(int(head.headers["content-length"]) - int(asked.headers["content-length"])) < 20
+
+
+def test_whoever_would_change_something_is_told_that_there_is_nothing_to_change(api: httpx.Client) -> None:
+    answer = api.post("/healthz")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
 def test_an_address_that_is_taken_is_told(health: Health) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         with pytest.raises(SetupProblem, match="cannot be listened on") as refused:
