@@ -36,6 +36,9 @@ class Bodies:
         if scope["type"] != "http" or scope["method"] not in _METHODS:
             await self._app(scope, receive, send)
             return
+        if encodings := _encodings(scope):
+            await _encoded(encodings)(scope, receive, send)
+            return
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(receive)
@@ -68,6 +71,20 @@ async def _read(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
+def _encodings(scope: Scope) -> str:
+    """How the body is encoded; empty where it is as it is."""
+    given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"]
+    named = [one.strip() for one in ",".join(given).split(",")]
+    return ", ".join(one for one in named if one and one.lower() != "identity")
+
+
+def _encoded(encodings: str) -> Response:
+    detail, remedy = f"Content-Encoding is {encodings!r}", "send it as it is, without Content-Encoding"
+    answer = _closing(415, "unsupported_encoding", detail, field="Content-Encoding", remedy=remedy)
+    answer.headers["accept-encoding"] = "identity"
+    return answer
+
+
 def _as_json(scope: Scope) -> Scope:
     """All bodies are JSON here, whatever a client calls them: `curl -d` says it sends a form."""
     headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
@@ -87,8 +104,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _closing(status: int, code: str, detail: str) -> Response:
-    answer = problems.problem(status, code, "The body cannot be taken", detail)
+def _closing(status: int, code: str, detail: str, **more: str) -> Response:
+    answer = problems.problem(status, code, "The body cannot be taken", detail, **more)
     answer.headers["connection"] = "close"  # the rest of the body is not waited for
     return answer
 

@@ -64,7 +64,7 @@ _ANY = {
     "`not_ready`: more connections at once than the agent takes",
 }
 _CLOSED = {401: "`unauthorized`: without the agent's token; not over a unix socket"}
-_BODIES = {408: "`timeout`: the body did not come", 413: "`too_large`"}
+_BODIES = {408: "`timeout`: the body did not come", 413: "`too_large`", 415: "`unsupported_encoding`: compressed, say"}
 _WRITES = {
     403: "`one_way`: the collection only comes down to devices, and this one may not publish it; `field` says what. "
     "`forbidden_origin`: under another name than the agent's, or from a web page",

@@ -640,6 +640,17 @@ async def test_the_openapi_document_has_the_apps_commands(http: httpx.AsyncClien
     assert {"200", "409", "422", "507"} <= set(sell["responses"])
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, deflate", "no such"])
+async def test_a_body_that_is_encoded_is_refused_and_changes_nothing(http: httpx.AsyncClient, encoding: str) -> None:
+    answer = await http.post("/v1/commands/receive", json=RECEIVE, headers={"Content-Encoding": encoding})
+    told = problem(answer, 415, "unsupported_encoding")
+    assert told["field"] == "Content-Encoding" and "without Content-Encoding" in told["remedy"]
+    assert answer.headers["accept-encoding"] == "identity"
+    assert (await http.get("/v1/documents/Stock/s1/tea")).status_code == 404
+    plain = await http.post("/v1/commands/receive", json=RECEIVE, headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
+
+
 async def test_a_wrong_method_is_a_problem_too(http: httpx.AsyncClient) -> None:
     problem(await http.delete("/v1/status"), 405, "method_not_allowed")
 
