@@ -22,7 +22,7 @@ from driftlog.errors import DeclarationError
 from driftlog.fields.options import duration_ms
 from driftlog.reactions import Emit, compile_reaction
 from driftlog.transaction import Transaction
-from driftlog.values import explain, to_json
+from driftlog.values import explain, numeric, to_json
 from driftlog_crdt import DocumentState
 from driftlog_schemas.contract import (
     AppContract,
@@ -325,7 +325,7 @@ def _compile_command(function: Callable[..., Any], space: str, name: str, priori
                 f"{name}.{parameter.name}", "has no type", "annotate every argument; *args cannot be sent"
             )
         default = ... if parameter.default is parameter.empty else parameter.default
-        arguments[parameter.name] = (hints[parameter.name], default)
+        arguments[parameter.name] = (numeric(hints[parameter.name]), default)
     try:
         model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **cast(Any, arguments))
     except (PydanticUserError, TypeError, NameError) as error:

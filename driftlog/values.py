@@ -17,9 +17,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import AfterValidator, AwareDatetime, PydanticUserError, Strict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    PydanticUserError,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic import Field as PydanticField
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticCustomError, PydanticSerializationError, to_jsonable_python
 
 from driftlog.errors import InvalidInput
 from driftlog_crdt import AlgebraError, BadValue, Plain, canonical
@@ -172,3 +180,23 @@ def _in_utc(value: datetime) -> datetime:
         return value.astimezone(UTC)
     except OverflowError as error:  # the first and the last hours of all time
         raise ValueError("not a moment between the years 1 and 9999 in UTC") from error
+
+
+def numeric(annotation: Any) -> Any:
+    """The same type, in which a number is none where true or false is given: pydantic takes them for 1 and 0. Models of the app's own say it themselves."""
+    if bare(annotation) in (int, float, Decimal):
+        return Annotated[annotation, BeforeValidator(_no_truth)]
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[(numeric(inner[0]), *inner[1:])]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(numeric, inner))]  # noqa: UP007  # made of what is only known here
+    if origin in (list, dict, tuple, set, frozenset):
+        return origin[tuple(map(numeric, inner))]
+    return annotation
+
+
+def _no_truth(given: object) -> object:
+    if isinstance(given, bool):
+        raise PydanticCustomError("no_number", "{given} is no number", {"given": str(given).lower()})
+    return given

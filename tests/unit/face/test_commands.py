@@ -93,6 +93,35 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], field: str) -> Non
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("argument", ["number", "positive", "part", "price", "perhaps", "some", "by_name"])
+def test_yes_and_no_are_no_numbers(argument: str, given: bool) -> None:
+    measured = App("measured")
+    space = measured.space("measured", partitions=2)
+
+    @space.command
+    def measure(
+        tx: Transaction,
+        number: int = 1,
+        positive: PositiveInt | None = 1,
+        part: float = 1,
+        price: Decimal = Decimal(1),
+        perhaps: int | str | None = None,
+        some: list[int] | None = None,
+        by_name: dict[str, float] | None = None,
+        sure: bool = True,
+    ) -> None: ...
+
+    command = measured.contract.command("measure")
+    value: Any = {"some": [1, given], "by_name": {"x": given}}.get(argument, given)
+    with pytest.raises(InvalidInput) as refused:
+        command.validate({argument: value})
+    assert refused.value.field == argument and "is no number" in refused.value.message
+    fine = {"number": 2, "part": 2, "price": "2.5", "some": [1], "by_name": {"x": 1}, "sure": given}
+    assert command.validate(fine)["sure"] is given
+    assert command.arguments_schema["properties"]["number"] == {"default": 1, "title": "Number", "type": "integer"}
+
+
 def test_a_refusal_has_the_apps_own_code() -> None:
     with pytest.raises(Refused, match="out_of_stock: 0 left"):
         run("sell", Shelf(), store="s", sku="x")
