@@ -7,6 +7,7 @@ or `DRIFTLOG_EDGE_TOKEN_FILE`.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -62,8 +63,12 @@ class Place(NamedTuple):
 
     @property
     def encrypted(self) -> bool:
-        """Is there TLS to verify? Where there is none, no client need parse the system's authorities, which takes 20 ms."""
+        """Is there TLS to verify?"""
         return not self.url.startswith("http:")
+
+    def verification(self) -> ssl.SSLContext | bool:
+        """By what a certificate is verified. To parse the system's authorities takes 20 ms: without TLS nobody need, and clients of one place may share it."""
+        return httpx.create_ssl_context(trust_env=self.remote) if self.encrypted else False
 
     @classmethod
     def of(cls, url: str, token_file: Path | None = None) -> Place:
@@ -76,36 +81,36 @@ class Place(NamedTuple):
         path = token_file or os.environ.get("DRIFTLOG_EDGE_TOKEN_FILE") or _noted(httpx.URL(url))
         return cls(url, auth=TokenAuth(Path(path)) if path else None)
 
-    def options(self, timeout: float | None, limits: httpx.Limits) -> dict[str, Any]:
+    def options(self, timeout: float | None, limits: httpx.Limits, verify: ssl.SSLContext | bool) -> dict[str, Any]:
         """How any client of httpx gets there."""
         return {
             "base_url": self.url,
             "auth": self.auth,
-            "verify": self.encrypted,
+            "verify": verify,
             "timeout": timeout,
             "trust_env": self.remote,
             "limits": limits,
         }
 
 
-def connect(
-    url: str, timeout: float | None, token_file: Path | None = None, limits: httpx.Limits = FOR_REQUESTS
-) -> httpx.Client:
+def connect(url: str, timeout: float | None) -> httpx.Client:
     """A client for the agent at `url`. Raises `httpx.InvalidURL`."""
-    place = Place.of(url, token_file)
-    transport = httpx.HTTPTransport(verify=place.encrypted, uds=place.socket, limits=limits) if place.socket else None
-    return httpx.Client(transport=transport, **place.options(timeout, limits))
+    place = Place.of(url)
+    return client_of(place, place.verification(), timeout, FOR_REQUESTS)
 
 
-def connect_async(
-    url: str, timeout: float | None, token_file: Path | None = None, limits: httpx.Limits = FOR_REQUESTS
+def client_of(place: Place, verify: ssl.SSLContext | bool, timeout: float | None, limits: httpx.Limits) -> httpx.Client:
+    """A client for the agent there, with the place's own verification."""
+    transport = httpx.HTTPTransport(verify=verify, uds=place.socket, limits=limits) if place.socket else None
+    return httpx.Client(transport=transport, **place.options(timeout, limits, verify))
+
+
+def async_client_of(
+    place: Place, verify: ssl.SSLContext | bool, timeout: float | None, limits: httpx.Limits
 ) -> httpx.AsyncClient:
     """The same, for a caller with an event loop."""
-    place = Place.of(url, token_file)
-    transport = (
-        httpx.AsyncHTTPTransport(verify=place.encrypted, uds=place.socket, limits=limits) if place.socket else None
-    )
-    return httpx.AsyncClient(transport=transport, **place.options(timeout, limits))
+    transport = httpx.AsyncHTTPTransport(verify=verify, uds=place.socket, limits=limits) if place.socket else None
+    return httpx.AsyncClient(transport=transport, **place.options(timeout, limits, verify))
 
 
 def _noted(url: httpx.URL) -> str:

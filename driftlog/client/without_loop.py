@@ -13,7 +13,7 @@ from tenacity import Retrying, stop_after_delay
 from driftlog.client import calls
 from driftlog.client.calls import Ask, Changes, Kind, WriteOptions, name_of
 from driftlog.client.events import Events, change_of
-from driftlog.client.place import FOR_WATCHES, connect
+from driftlog.client.place import FOR_REQUESTS, FOR_WATCHES, Place, client_of
 from driftlog.client.sending import (
     GRACE_SECONDS,
     WATCH_SILENCE_SECONDS,
@@ -44,8 +44,10 @@ class Client:
     def __init__(self, url: str = "", *, token_file: Path | None = None) -> None:
         """Raises `httpx.InvalidURL`. Nothing is sent yet."""
         self._url = url = url or default_url()
-        self._http = connect(url, DEFAULT_TIMEOUT, token_file)
-        self._watching = connect(url, DEFAULT_TIMEOUT, token_file, FOR_WATCHES)
+        place = Place.of(url, token_file)
+        verify = place.verification()
+        self._http = client_of(place, verify, DEFAULT_TIMEOUT, FOR_REQUESTS)
+        self._watching = client_of(place, verify, DEFAULT_TIMEOUT, FOR_WATCHES)
 
     def __enter__(self) -> Self:
         return self

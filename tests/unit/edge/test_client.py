@@ -226,6 +226,20 @@ def test_over_https_a_strangers_certificate_is_not_believed(strangers_url: str) 
         asyncio.run(ask())
 
 
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_the_systems_authorities_are_read_once_for_a_client_and_by_none_without_tls(
+    client: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[ssl.SSLContext] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda self, *_, **__: read.append(self), raising=True)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self, *_: read.append(self), raising=True)
+    client("https://edge.example:7420")
+    assert len(read) == 1
+    client("http://127.0.0.1:7420")
+    client("unix:/run/edge.sock")
+    assert len(read) == 1
+
+
 def test_a_token_that_is_wrong_is_told(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("not the one\n")
     with (
