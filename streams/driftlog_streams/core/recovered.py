@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from driftlog_crdt import Place
@@ -50,7 +51,15 @@ class Recovered:
     records: int = 0
     committed: int = 0
     ops_end: int = sys.maxsize
-    """where the op topic ended when recovery began: what names a record behind that is of no worker"""
+    """where the op topic ended when it was asked last: what names a record behind that is of no worker"""
+    ask_ops_end: Callable[[], int] | None = None
+    """Where it ends now, asked where a record names one behind `ops_end`: another worker may merge on while we read, as at every move to another number
+    of partitions. None: it is as long as it was."""
+
+    def look_again(self) -> None:
+        """Ask where the op topic ends now."""
+        if self.ask_ops_end is not None:
+            self.ops_end = max(self.ops_end, self.ask_ops_end())
 
     def doubt(self, name: bytes, offset: int) -> None:
         """The last record of this conflict, there, names writes that the states do not have."""

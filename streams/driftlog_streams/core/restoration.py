@@ -111,7 +111,7 @@ class Restoration:
     def take_rows(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put the chain rows among the receipts of one partition into its store; refusals stand there under a device's name."""
         rows: dict[str, bytes] = {}
-        position = recovered.read.rows
+        position, looked_again = recovered.read.rows, False
         for key, value, offset, _, _ in records:
             position = max(position, offset)
             replica = key.decode(errors="replace")
@@ -123,6 +123,9 @@ class Restoration:
                 continue
             recovered.stale_rows.pop(replica, None)
             stored = self._row(replica, known)
+            if found.offset >= recovered.ops_end and not looked_again:
+                recovered.look_again()
+                looked_again = True
             ahead = found.offset >= recovered.ops_end
             if ahead and len(recovered.ahead) < WITNESSES:
                 recovered.ahead.append(found)

@@ -52,6 +52,8 @@ class TakenStates:
     fought: set[bytes] = field(default_factory=set)
     """Documents with a conflict."""
     passed: Passed = field(default_factory=Passed)
+    looked_again: bool = False
+    """Was it asked since these records were read where the op topic ends?"""
 
     def take(self, records: Iterable[ChangelogRecord]) -> None:
         """The next records, in the order of their offsets; those that were read before are left out."""
@@ -89,6 +91,9 @@ class TakenStates:
         key, value, offset, _, _ = record
         recovered, number = self.recovered, mark.number
         begin = recovered.tail.take(record, mark)
+        if number >= recovered.ops_end and not self.looked_again:  # once: what was read was written before
+            recovered.look_again()
+            self.looked_again = True
         if not 0 <= number < recovered.ops_end:
             log.warning("a state that no worker wrote is passed over", key=key.decode(errors="replace"), offset=offset)
             recovered.stale[key] = begin

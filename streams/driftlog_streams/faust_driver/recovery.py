@@ -77,6 +77,7 @@ class ChangelogRecovery:
                 result[partition].committed = offset
             for partition, found in result.items():
                 begin, found.ops_end = extent(consumer, self._rules.topics.ops, partition)
+                found.ask_ops_end = partial(self._ops_end, consumer, partition)
                 if 0 <= found.committed <= found.ops_end and not stores[partition].log:
                     self._count_on(stores[partition])  # the topic's end takes the commits with it
                 found.committed = found.committed if found.committed >= 0 else begin
@@ -188,6 +189,10 @@ class ChangelogRecovery:
             self.restoration.without_removed(store, result[partition])
         self._read_conflicts(consumer, stores, result)
         self._read_parked(consumer, stores, result)
+
+    def _ops_end(self, consumer: Consumer, partition: int) -> int:
+        """Where the op topic ends now. Raises KafkaException."""
+        return extent(consumer, self._rules.topics.ops, partition)[1]
 
     def _require_states(self, consumer: Consumer, partition: int, store: PartitionStore, found: Recovered) -> None:
         """Raises `TopicMadeAnew` where the state topic never had a record, though ops with effect are committed."""

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from structlog.testing import capture_logs
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas import groups
 from driftlog_schemas.messages import Command
 from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
-from driftlog_streams.reading import changelog_reader
+from driftlog_streams.faust_driver import recovery
+from driftlog_streams.reading import changelog_reader, topic_reading
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Admin
@@ -116,6 +118,43 @@ async def test_a_state_that_no_worker_wrote_is_not_taken(lives: Lives) -> None:
     store = heir.pump.open_stores()[0]
     assert store.get(key(stock())) == ours.value and store.get(key(stock("fresh"))) != b"noise"
     await heir.until(lambda: lives.broker.read(STATES)[-1].value == ours.value)
+
+
+async def test_what_is_merged_while_we_read_is_no_strangers(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the log ends was asked before it was: as when a space is moved to another number of partitions while its workers merge."""
+    await one_life(lives, 1, 2)
+    asked: list[int] = []
+
+    def earlier(consumer: Any, topic: str, partition: int) -> tuple[int, int]:
+        begin, end = topic_reading.extent(consumer, topic, partition)
+        asked.extend([end] * (topic == OPS))
+        return begin, end - (asked == [end] and topic == OPS)
+
+    monkeypatch.setattr(recovery, "extent", earlier)
+    heir = lives.start("empty")
+    with capture_logs() as logs:
+        await heir.own(0)
+    assert len(asked) > 1 and not [line for line in logs if line["log_level"] == "warning"]
+    recovered = heir.host._recovered[0]
+    assert not recovered.stale and not recovered.stale_rows and not recovered.ahead
+    assert heir.pump.open_stores()[0].get(key(stock())) == lives.broker.read(STATES)[-1].value
+
+
+async def test_a_strangers_numbers_cost_one_question_for_all_that_is_read_at_once(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await one_life(lives, 1)
+    for _ in range(50):
+        lives.broker.append(STATES, 0, b"noise", b"noise", groups.headers(1 << 40, last=False))
+    asked: list[str] = []
+
+    def counted(consumer: Any, topic: str, partition: int) -> tuple[int, int]:
+        asked.append(topic)
+        return topic_reading.extent(consumer, topic, partition)
+
+    monkeypatch.setattr(recovery, "extent", counted)
+    await lives.start("empty").own(0)
+    assert asked.count(OPS) == 2
 
 
 async def test_rows_are_recovered_into_an_emptied_folder(lives: Lives) -> None:
