@@ -109,6 +109,7 @@ class AgentLife:
         self.present = parts.contract
         self._identities, self.log = parts.identities, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
+        self._committer.before_sync = self._before_sync
         self.watchers = Watchers(parts.changes)
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._deferred, self._rejections = parts.deferred, parts.rejections
@@ -281,5 +282,14 @@ class AgentLife:
 
     def _durable(self) -> None:
         """A command's changes are in the store: they may be sent, whether its caller waits or has gone."""
-        if not (self._wiper.ordered or self._anew.away):
+        if self._may_send:
             self._sync.pump.run()
+
+    def _before_sync(self) -> None:
+        """What is about to be synced may be sealed in the same write."""
+        if self._may_send:
+            self._sync.pump.seal_along()
+
+    @property
+    def _may_send(self) -> bool:
+        return not (self._wiper.ordered or self._anew.away)

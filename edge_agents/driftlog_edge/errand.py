@@ -23,6 +23,11 @@ class Errand:
         self.problem = ""
         """Why it does not come to its end, in words; empty when all is well. The work says it, or a defect does."""
 
+    @property
+    def running(self) -> bool:
+        """Is it under way, or in a pause?"""
+        return self._task is not None
+
     def run(self) -> None:
         """Begin; harmless when it is under way already."""
         if self._task is None:

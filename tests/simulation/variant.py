@@ -127,7 +127,7 @@ class DropsRows(States):
 
 PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
-    Variant("state before outcomes", deck=PublishesStatesFirst, shows=1),
+    Variant("state before outcomes", deck=PublishesStatesFirst, shows=4),
     Variant("worker acks before the write", deck=AcknowledgesFirst, shows=1),
     Variant(
         "admits what it no longer vouches for",
@@ -139,7 +139,7 @@ PLANTED = (
         planted=tuple(
             (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("answers", "restoration")
         ),
-        shows=1,
+        shows=3,
     ),
     Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
     Variant(

@@ -2,7 +2,8 @@
 
 A batch is sent only after the write that sealed it is synced, and with it every command it carries, whatever durability those had: an op
 or a number that the cloud has but the device forgot would let the device use it again. In a long queue the next ones are sealed while the disk syncs the
-ones before, and those share the sync that follows: else each would wait for a sync of its own, which takes longer than sealing it. What fails is tried again after a while that grows to five
+ones before, and those share the sync that follows: else each would wait for a sync of its own, which takes longer than sealing it. Where nothing else is on its
+way, a batch is sealed in the write that makes its commands durable, and waits for no sync of its own. What fails is tried again after a while that grows to five
 minutes: the store may have no space, the registry may not be there for the first batch, the client may have no room.
 """
 
@@ -12,6 +13,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -55,6 +57,8 @@ class Pump:
         self._ids = ids
         self._shipping = shipping
         self._envelope_known = False
+        self._along: tuple[Shipping, _Ahead] | None = None
+        """A batch that was sealed along with commands, and the client that is to have it."""
         self._errand = Errand("pump", self._run)
 
     @property
@@ -72,13 +76,23 @@ class Pump:
         self._errand.hurry()
         self.run()
 
+    def seal_along(self) -> None:
+        """A write is about to be synced: seal the next batch in it, if nothing else is on its way."""
+        shipping, ahead = self._shipping(), deque[_Ahead]()
+        if shipping is None or self._errand.running or not self._envelope_known or not self._shipper.waiting:
+            return
+        with suppress(ContractError, EdgeError):  # the pump will meet the same, and say so
+            if self._seal(ahead):
+                self._along = shipping, ahead.popleft()
+                self._errand.run()
+
     async def stop(self) -> None:
         """Give up waiting for another attempt."""
         await self._errand.stop()
 
     async def _run(self) -> None:
         attempt = 0
-        while self._shipping() is not None:
+        while self._along is not None or self._shipping() is not None:
             try:
                 more = await self._one()
                 self._errand.problem, attempt = "", 0  # also when what could not be sent is no longer there
@@ -91,13 +105,16 @@ class Pump:
                 await self._errand.pause(backoff(attempt, random.random))
 
     async def _one(self) -> bool:
-        if not self._shipper.waiting:
+        if self._along is None and not self._shipper.waiting:
             return False
         if not self._envelope_known:  # the registry is needed once, and it may be slow
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, self._ids.id_of, avro_files.text("signed_batch"))
             self._envelope_known = True
         shipping, ahead = self._shipping(), deque[_Ahead]()
+        if self._along is not None:
+            (shipping, sealed), self._along = self._along, None
+            ahead.append(sealed)
         try:
             found = shipping is not None and await self._move(ahead, shipping)
             await _synced(ahead)
@@ -109,7 +126,7 @@ class Pump:
                 self._shipper.failed(batch)
         if not found:
             await asyncio.sleep(0)  # others run before the next step
-        return found or self._shipper.passing
+        return found or bool(ahead) or self._shipper.passing
 
     async def _move(self, ahead: deque[_Ahead], shipping: Shipping) -> bool:
         """Seal and send until nothing more can go by this client; was there anything? What is sealed is in `ahead` until the client has it."""

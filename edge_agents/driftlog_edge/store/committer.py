@@ -42,6 +42,8 @@ class Committer:
         self._soon: asyncio.Handle | None = None
         """The next group leaves when the loop comes round."""
         self._half = HALF_AT_LEAST
+        self.before_sync: Callable[[], None] = _nothing
+        """Called from the loop before a group leaves that is going to be synced: what it stages shares that sync. It raises nothing."""
         self.turn = asyncio.Lock()
         """Held by whoever works something out in slices that rests on what is pending and confirmed, until it is staged: states, verdicts, what
         follows a return, a new life. Commands do not wait for it: they only add to what is pending."""
@@ -86,11 +88,18 @@ class Committer:
         self._journal.stage(writes, sync=sync, done=done, changed=changed)
         if self._idle.is_set():
             self._idle.clear()
-            self._soon = loop.call_soon(self._next)
+            self._soon = loop.call_soon(self._come_round)
         elif sync and self._soon is not None and self._journal.waiting >= self._half:
             self._soon.cancel()
             self._next()
         return future
+
+    def _come_round(self) -> None:
+        """The loop has come round: nobody who stages is in the middle of anything."""
+        self._soon = None
+        if any(ticket.sync for ticket in self._journal.take()):
+            self.before_sync()
+        self._next()
 
     def _next(self) -> None:
         self._soon = None
@@ -178,6 +187,10 @@ class _Syncs:
             with suppress(RuntimeError):  # the loop is closed, and nobody is there to be told
                 loop.call_soon_threadsafe(told, error)
             del given, writes, loop, told, error  # nothing is held while it waits
+
+
+def _nothing() -> None:
+    pass
 
 
 def _looked_at(future: asyncio.Future[None]) -> None:

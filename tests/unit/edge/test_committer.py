@@ -299,3 +299,32 @@ def test_a_close_waits_for_a_sync_whose_loop_has_gone(tmp_path: Path) -> None:
     assert not closing.is_alive()
     assert disk.get(Family.META, b"a") == b"x"
     disk.close()
+
+
+async def test_what_is_staged_before_a_sync_shares_it_and_nothing_is_asked_of_an_unsynced_group(rig: Rig) -> None:
+    along: list[asyncio.Future[None]] = []
+    rig.committer.before_sync = lambda: along.append(rig.put(f"along {len(along)}"))
+    await rig.put("a", sync=False)
+    assert along == []
+    await rig.put("b")
+    assert (len(along), along[0].done(), rig.has("along 0")) == (1, True, True)
+    assert rig.store.groups == [(1, False), (2, True)]
+
+
+async def test_what_is_staged_before_a_sync_does_not_send_the_group_off(rig: Rig) -> None:
+    rig.committer._half = 1
+    along: list[asyncio.Future[None]] = []
+    rig.committer.before_sync = lambda: along.append(rig.put("along"))
+    await rig.put("a")
+    await asyncio.gather(*along)
+    assert rig.store.groups == [(2, True)]
+
+
+async def test_nobody_who_stages_is_interrupted_by_what_shares_the_sync(rig: Rig) -> None:
+    rig.committer._half = 2
+    staging, met = True, []
+    rig.committer.before_sync = lambda: met.append(staging)
+    written = [rig.put(str(number)) for number in range(5)]
+    staging = False
+    await asyncio.gather(*written)
+    assert True not in met

@@ -265,3 +265,97 @@ async def test_what_cannot_be_sealed_holds_up_nothing_that_is_sealed(
     await until(lambda: slow.pump.problem)
     assert slow.sent == [1, 2, 3]
     await slow.pump.stop()
+
+
+@pytest.fixture
+def at_rest(replica: Replica, ids: SchemaIds) -> Slow:
+    """A pump that has sent something before, and has nothing to do."""
+    slow = Slow(replica, ids)
+    slow.pump._envelope_known = True
+    return slow
+
+
+async def test_a_command_and_its_batch_share_a_sync_where_nothing_else_is_on_its_way(at_rest: Slow) -> None:
+    at_rest.replica.run("fill", "c1", store="s1", prefix="p-", count=1)
+    at_rest.pump.seal_along()
+    assert len(at_rest.staged) == 1, "in the same turn of the loop: the group has not left"
+    at_rest.replica.run("fill", "c2", store="s1", prefix="q-", count=1)
+    at_rest.pump.seal_along()
+    assert len(at_rest.staged) == 1, "one is on its way"
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert at_rest.sent == []
+    at_rest.sync()
+    await until(lambda: at_rest.sync() or at_rest.sent == [1, 2])
+    await until(lambda: not at_rest.pump._errand.running)
+
+
+async def test_nothing_is_sealed_along_where_there_is_no_way_out_or_nothing_to_send(at_rest: Slow) -> None:
+    at_rest.pump.seal_along()
+    at_rest.link = None
+    at_rest.replica.run("fill", "c1", store="s1", prefix="p-", count=1)
+    at_rest.pump.seal_along()
+    assert (at_rest.staged, at_rest.pump._errand.running) == ([], False)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before it begins", "while the disk syncs"])
+async def test_what_was_sealed_along_for_another_connection_goes_out_once_by_the_new_one(
+    at_rest: Slow, late: bool
+) -> None:
+    at_rest.replica.run("fill", "c1", store="s1", prefix="p-", count=1)
+    at_rest.pump.seal_along()
+    for _ in range(5 * late):
+        await asyncio.sleep(0)
+    at_rest.link = new = Slow(at_rest.replica, at_rest.pump._ids)
+    at_rest.replica.shipper.resume()
+    at_rest.pump.hurry()
+    await until(lambda: at_rest.sync() or new.sent == [1])
+    await until(lambda: not at_rest.pump._errand.running)
+    assert (at_rest.sent, new.sent) == ([], [1])
+
+
+async def test_what_was_sealed_along_waits_where_the_connection_is_lost(at_rest: Slow) -> None:
+    at_rest.replica.run("fill", "c1", store="s1", prefix="p-", count=1)
+    at_rest.pump.seal_along()
+    way, at_rest.link = at_rest.link, None
+    at_rest.sync()
+    await until(lambda: not at_rest.pump._errand.running)
+    assert at_rest.sent == []
+    at_rest.link = way
+    at_rest.replica.shipper.resume()
+    at_rest.pump.hurry()
+    await until(lambda: at_rest.sent == [1])
+
+
+async def test_a_disk_that_refuses_takes_back_a_command_and_what_was_sealed_along(
+    at_rest: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump_module, "backoff", lambda *_: 3600.0)
+    at_rest.replica.run("fill", "c1", store="s1", prefix="p-", count=1)
+    at_rest.pump.seal_along()
+    at_rest.replica.store.full = True
+    at_rest.sync()
+    await until(lambda: at_rest.pump.problem)
+    assert (at_rest.sent, len(at_rest.replica.outbox.queue)) == ([], 0)
+    at_rest.replica.store.full = False
+    at_rest.replica.do("fill", "c2", store="s1", prefix="q-", count=1)
+    at_rest.pump.hurry()
+    await until(lambda: at_rest.sync() or at_rest.sent == [1])
+    batch = at_rest.replica.outbox.sealed.get("retail", S1, 1)
+    assert batch is not None
+    assert [at_rest.replica.views.command(lsn).id for lsn in batch.lsns] == ["c2"]
+
+
+async def test_what_cannot_be_sealed_along_is_the_pumps_to_tell(
+    at_rest: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> Any:
+        raise DiskFull("it cannot be sealed", "see")
+
+    monkeypatch.setattr(at_rest.replica.shipper, "next", refuse)
+    at_rest.replica.run("fill", "c1", store="s1", prefix="p-", count=1)
+    at_rest.pump.seal_along()
+    assert not at_rest.pump._errand.running
+    at_rest.pump.run()
+    await until(lambda: "cannot be sealed" in at_rest.pump.problem)
+    await at_rest.pump.stop()
