@@ -39,9 +39,31 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "pump: it stops where it only passed by",
         f"{EDGE}/outgoing/pump.py",
-        "return found or self._shipper.passing",
-        "return found",
+        "return found or bool(ahead) or self._shipper.passing",
+        "return found or bool(ahead)",
         HELD,
+    ),
+    Mistake(
+        "pump: what was sealed along is given to another connection",
+        f"{EDGE}/outgoing/pump.py",
+        "(shipping, sealed), self._along = self._along, None",
+        "(_, sealed), self._along = self._along, None",
+        PUMP,
+    ),
+    Mistake(
+        "pump: what was sealed along is left where the connection is lost",
+        f"{EDGE}/outgoing/pump.py",
+        "return found or bool(ahead) or self._shipper.passing",
+        "return found or self._shipper.passing",
+        PUMP,
+    ),
+    Mistake(
+        "committer: what shares a sync sends its group off",
+        f"{EDGE}/store/committer.py",
+        """        self._soon = None
+        if any""",
+        "        if any",
+        ("tests/unit/edge/test_committer.py",),
     ),
     Mistake(
         "pump: a batch is sent before the write that sealed it is synced",

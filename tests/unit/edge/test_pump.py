@@ -346,9 +346,7 @@ async def test_a_disk_that_refuses_takes_back_a_command_and_what_was_sealed_alon
     assert [at_rest.replica.views.command(lsn).id for lsn in batch.lsns] == ["c2"]
 
 
-async def test_what_cannot_be_sealed_along_is_the_pumps_to_tell(
-    at_rest: Slow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_cannot_be_sealed_along_is_the_pumps_to_tell(at_rest: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> Any:
         raise DiskFull("it cannot be sealed", "see")
 
