@@ -145,7 +145,7 @@ class WorkerProcess:
         while self.consumer.unacked and self.loop.time() < end:  # noqa: ASYNC110  # Faust looks now and then, too
             await asyncio.sleep(0.05)
         async with self._changing:
-            self.consumer.commit()
+            self.consumer.commit_now()
             await self.host._revoked(None, None)
             self.joined.finished(self)
 
@@ -192,7 +192,7 @@ class WorkerProcess:
     async def _commit_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
-            self.consumer.commit()
+            self.consumer.commit_now()
 
     def wake(self, topic: str, partition: int) -> None:
         """There may be something to fetch."""

@@ -288,7 +288,11 @@ class GroupConsumer:
         for partition in self._next:
             self.wake(partition)
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
+        """As Faust's."""
+        self.commit_now()
+
+    def commit_now(self) -> None:
         """Tell the group how far we are, if we are still in it."""
         for tp, position in self._done.items():
             self._process.joined.commit(self._process, self.app.consumer_generation_id, tp.partition, position)

@@ -23,7 +23,8 @@ was accepted. The newest of them are kept, and from which batch on that is all.
 
 An entry leaves when its replica no longer asks for it, nothing of it waits (what was given up while it waited does so until its changes count as
 seen), and a crash can no longer replay it: its record lies below
-the committed offset. A row is bounded (`row_room`); a batch that finds no room is `window_full`, and sent again.
+the committed offset. A row is bounded (`row_room`); a batch that finds no room is `window_full`, and sent again. Whether it does is
+decided as if all before it were committed, from the log alone: else a replay would take another one. What is not committed yet leaves first (`crowded`).
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from driftlog_schemas.row_room import has_room, told_by
 from driftlog_schemas.support import Floor
 
 NO_REACTIONS = Reactions()
+_ALL_COMMITTED = 1 << 63
+"""An offset behind every log."""
 MAX_REFUSED = 1000
 """Rejected commands that a row remembers beyond their entries."""
 
@@ -74,8 +77,8 @@ def parked(entry: ChainEntry) -> bool:
     return any(outcome.verdict is Verdict.PARKED for outcome in entry.outcomes)
 
 
-def fit(row: ChainRow | None, link: Link, committed: int, waits: Callable[[ChainEntry], bool] = parked) -> Fit:
-    """Where the batch stands. `committed` is the op offset from which a crash replays; of entries of which something `waits` none leaves."""
+def fit(row: ChainRow | None, link: Link, waits: Callable[[ChainEntry], bool] = parked) -> Fit:
+    """Where the batch stands. Of entries of which something `waits` none leaves."""
     number = link.batch.number
     if row is None or not row.head or _behind(row, link.batch):
         if row is not None and row.ended and row.ended_at <= link.offset:
@@ -92,10 +95,19 @@ def fit(row: ChainRow | None, link: Link, committed: int, waits: Callable[[Chain
         return Fit.EARLY
     if link.batch.prev != row.head:
         return Fit.FORKED
-    kept = _kept(row.entries, link.batch.floor, committed, waits)
-    if not has_room(len(kept), _told_by(row, kept), link.batch.commands):
-        return Fit.WINDOW_FULL
-    return Fit.NEXT
+    return Fit.NEXT if _finds_room(row, link.batch, _ALL_COMMITTED, waits) else Fit.WINDOW_FULL
+
+
+def crowded(row: ChainRow, batch: Batch, committed: int, waits: Callable[[ChainEntry], bool] = parked) -> bool:
+    """Is it for want of a commit alone that the row has no room for this batch? `committed` is the op offset from which a crash replays."""
+    if has_room(len(row.entries), _told_by(row, row.entries), batch.commands):
+        return False
+    return not _finds_room(row, batch, committed, waits) and _finds_room(row, batch, _ALL_COMMITTED, waits)
+
+
+def _finds_room(row: ChainRow, batch: Batch, committed: int, waits: Callable[[ChainEntry], bool]) -> bool:
+    kept = _kept(row.entries, batch.floor, committed, waits)
+    return has_room(len(kept), _told_by(row, kept), batch.commands)
 
 
 def _behind(row: ChainRow, batch: Batch) -> bool:

@@ -112,6 +112,14 @@ class PartitionMerger:
 
     # -- one record
 
+    def crowded(self, admission: Admission) -> bool:
+        """Must what is merged be committed before this record is merged? Then its chain's row has no room for it until then."""
+        if isinstance(admission, Refusal):
+            return False
+        batch = admission.batch
+        row = self._at.book.get(batch.replica)
+        return row is not None and chain.crowded(row, batch, self.committed, partial(self._waits, batch.replica))
+
     def merge(self, admission: Admission, offset: int, append_ms: int, source: Any = None) -> None:
         """Merge one record of the op topic. `source` is handed back for acknowledgement."""
         record = Merged(admission, offset, append_ms, source)
@@ -143,7 +151,7 @@ class PartitionMerger:
             self.calls.take(batch.react.calls, offset, append_ms)
             return
         row = self._at.book.get(batch.replica)
-        where = chain.fit(row, link, self.committed, partial(self._waits, batch.replica))
+        where = chain.fit(row, link, partial(self._waits, batch.replica))
         if self._at.memory.away(batch) and where not in _REASONS:
             where = Fit.AWAY
         if where is Fit.BELOW:

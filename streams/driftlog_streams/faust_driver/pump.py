@@ -85,6 +85,8 @@ class MergePump:
         self._parked: dict[int, int] = {}
         self._removed: dict[int, int] = {}
         self._held = HeldBack(rules.batches, self._go_on, die)
+        self._hurried: set[int] = set()
+        """Partitions that cannot go on before what they have merged is committed."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self.mender = Mender(rules.topics, reader, quiet=lambda: not len(self.flights), mended=self._mended)
@@ -163,8 +165,29 @@ class MergePump:
             await self._go_on(event)
 
     async def _go_on(self, event: Any) -> None:
-        self.process(event, await self.admitting.decide(event.message))
+        admission = await self.admitting.decide(event.message)
+        while self._crowded(event.message, admission):
+            await self._commit_first(event.message.partition)
+        self.process(event, admission)
         self._room.set()
+
+    def _crowded(self, message: Any, admission: Admission) -> bool:
+        """Has its chain's row no room for this record before what is merged is committed?"""
+        merger = self._merger_of(message)
+        if merger is None or not merger.crowded(admission):
+            return False
+        merger.committed = self.committed(message.partition)
+        return merger.crowded(admission)
+
+    async def _commit_first(self, partition: int) -> None:
+        """Let what is merged leave now, and commit what has left."""
+        self._hurried.add(partition)
+        try:
+            self._wake.set()
+            await asyncio.sleep(GATHER_STEP_SECONDS)
+            await self.consumer.commit()
+        finally:
+            self._hurried.discard(partition)
 
     def _log_ends(self, message: Any) -> dict[Hashable, int]:
         """How far the log is known to be, at least to this record."""
@@ -176,8 +199,8 @@ class MergePump:
         """Merge one record. Records that are not the next one of their partition end the process, or are old news."""
         message = event.message
         partition, offset = message.partition, message.offset
-        merger = self._mergers.get(partition)
-        if merger is None or message.generation_id != self.consumer.app.consumer_generation_id:
+        merger = self._merger_of(message)
+        if merger is None:
             return  # of an assignment that is over; not acknowledged, so whoever owns it reads it
         following = self._next.get(message.tp)
         if following is not None and offset != following:
@@ -191,12 +214,18 @@ class MergePump:
         self._gathered.look(merger.work, message.tp)
         self._wake.set()
 
+    def _merger_of(self, message: Any) -> PartitionMerger | None:
+        """None of a message of an older assignment."""
+        if message.generation_id != self.consumer.app.consumer_generation_id:
+            return None
+        return self._mergers.get(message.partition)
+
     @property
     def congested(self) -> bool:
-        """Is more merged than a flight should carry, or more held back than we should keep?"""
+        """Is more merged than a flight should carry, or more held back than we should keep, or does somebody wait for a commit?"""
         gathered = self._gathered
         full = gathered.dirty >= MAX_DIRTY or gathered.sources >= MAX_SOURCES or gathered.size >= MAX_BYTES
-        return full or len(self._held) >= MAX_SOURCES
+        return full or bool(self._hurried) or len(self._held) >= MAX_SOURCES
 
     async def wait_room(self) -> None:
         """Wait until what is merged fits a flight again."""

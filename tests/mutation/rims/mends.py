@@ -68,8 +68,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "chain: a row takes what no record holds",
         f"{CORE}/chain.py",
-        "if not has_room(len(kept), _told_by(row, kept), link.batch.commands):",
-        "if False:",
+        "return Fit.NEXT if _finds_room(row, link.batch, _ALL_COMMITTED, waits) else Fit.WINDOW_FULL",
+        "return Fit.NEXT",
         CHAIN,
     ),
     Mistake(

@@ -251,12 +251,19 @@ WORKER: tuple[Mistake, ...] = (
         "                pass\n",
         STORE,
     ),
+    Mistake(
+        "worker: nothing is committed for a row that is full of what is not",
+        f"{DRIVER}/pump.py",
+        "while self._crowded(event.message, admission):",
+        "while False:",
+        ("tests/unit/streams/driver/test_crowded_rows.py",),
+    ),
     Mistake("worker: the pulse is not felt", f"{DRIVER}/flights.py", "self._pulse.check()", "pass", FLIGHTS),
     Mistake(
         "worker: an event of an older assignment is merged",
         f"{DRIVER}/pump.py",
-        "or message.generation_id != self.consumer.app.consumer_generation_id:",
-        "or False:",
+        "if message.generation_id != self.consumer.app.consumer_generation_id:",
+        "if False:",
         FLIGHTS,
     ),
     Mistake(

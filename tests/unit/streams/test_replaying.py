@@ -10,7 +10,7 @@ import pytest
 
 from driftlog.cli.schemas import all_schemas
 from driftlog_crdt import SETTLER
-from driftlog_schemas import groups, topics
+from driftlog_schemas import groups, row_room, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
@@ -152,6 +152,23 @@ def test_what_was_written_behind_a_settlement_waits_for_none_that_is_not_made_ag
     ((_, value),) = stores[1].documents()
     vector = rules.collections["Stock"].codec.decode(value).vector
     assert dict(vector) == dict(cloud.state(stock()).vector), "the next settlement has a dot of its own"
+
+
+@pytest.mark.parametrize("at_once", [1, 500])
+def test_a_writer_with_many_refusals_is_heard_to_its_end(
+    stores: tuple[PartitionStore, PartitionStore], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row had room, for its worker had committed what lay before; how much a replay writes at once changes nothing of that."""
+    monkeypatch.setattr(rebuild, "SEAL_RECORDS", at_once)
+    monkeypatch.setattr(row_room, "MAX_ENTRIES", 3)
+    log = Log()
+    for number in range(1, 11):
+        log.append(log.cloud.batch(command(f"c{number}", count(stock(), 1, number)), floor=number))
+    assert log.cloud.row().last == 10
+    verdicts = rebuilt(log, stores[1])
+    assert verdicts == {f"c{number}": "accepted" for number in range(1, 11)}
+    running(log, stores[0])
+    assert list(differences(log.cloud.rules, *stores)) == []
 
 
 def test_a_document_that_differs_is_listed_with_its_fields(
