@@ -332,6 +332,12 @@ def test_the_unit_starts_it_again_but_where_that_is_of_no_use() -> None:
     assert ("StartLimitIntervalSec", "0") in unit()
 
 
+def test_a_reload_of_the_unit_lets_the_agent_read_its_file_again() -> None:
+    lines = unit()
+    assert ("ExecReload", "/bin/kill -HUP $MAINPID") in lines
+    assert any(value.startswith("DRIFTLOG_CONFIG=") for _, value in lines), "an agent without a file ends on it"
+
+
 def test_the_unit_passes_systemds_own_check(tmp_path: Path) -> None:
     if ANALYZE is None:
         pytest.skip("systemd-analyze is not installed")
