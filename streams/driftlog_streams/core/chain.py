@@ -11,7 +11,7 @@ whatever a restored backup or a copied folder sends beside it is `forked`, with 
     a known number, another digest; or a wrong prev     `forked`
     number > last + 1                       `early`: to be sent again, behind what is missing
     a new number, before the head's record  `early` still, read again after a crash: when it was first met, what it follows was missing
-    below what the row still knows          a repeat if all its dots are covered, else `forked`
+    below what the row still knows          a repeat that says nothing if all its dots are covered, else `forked`
     after the life has ended                `ended` or `retired`
     written by somebody who had not read up to the partition's floor    `away` (see `memory`), whatever else it is, unless it is refused anyway
 

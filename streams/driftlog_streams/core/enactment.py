@@ -58,7 +58,9 @@ class Enactment:
         here = self._at.memory.entry(offset)
         if here is not None:
             self._forget(forgetting, here)
-        if forgetting.drop and self._at.stands_here(batch):
+        if not self._at.stands_here(batch):
+            return
+        if forgetting.drop:
             self._give_up(forgetting.drop, offset)
         for due in forgetting.settle:
             if due.due_ms <= append_ms:

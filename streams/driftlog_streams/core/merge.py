@@ -220,25 +220,29 @@ class PartitionMerger:
                 self._at.write_row(replica, chain.ended(row, replica, link), urgent=True)
 
     def _repeat(self, admission: Admitted, link: Link) -> None:
-        """Its dots are looked at again, for a crash may have let the row out before the states; the row is the answer."""
+        """Its dots are looked at again, for a crash may have let the row out before the states; the row is the answer.
+
+        Of a number below the row no crash needs anything, and whether it is the batch that was taken nobody can tell: it says nothing, so that it is
+        the same to everybody how early a row forgets, as that hangs on who commits when.
+        """
         replica, number = link.batch.replica, link.batch.number
         row = self._at.book.get(replica)
         assert row is not None, "a repeat has a row"
         entry = chain.entry_of(row, number)
-        if entry is not None and link.offset < entry.offset:
+        if entry is None or link.offset < entry.offset:
             self._at.write_row(replica, row, urgent=False)
-            return  # refused when it was first met, and read again after a crash: what counts comes there
+            return  # below; or refused when it was first met, and read again after a crash: what counts comes there
         self._end_lives(link)
         self._enactment.carry_out(link.batch, link.offset, link.append_ms)
         urgent = False
         for arrival in _arrivals(admission, link):
-            known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
-            if known is None or (self.parking and arrival.key in self.parking):
-                continue  # seen, all of it; or it still waits
+            if self.parking and arrival.key in self.parking:
+                continue  # it still waits
+            known = chain.verdict_of(entry, arrival.command.id)
             if known.code == DROPPED:
                 self._wait_again(arrival, entry)
                 continue
-            if entry is not None and link.offset > entry.offset and without_effect(known):
+            if link.offset > entry.offset and without_effect(known):
                 continue  # what was seen of it is; its device may have other rights by now, and those are not asked
             outcome, _ = self._commands.merge(arrival, known)
             if known.verdict is Verdict.PARKED:
@@ -248,18 +252,18 @@ class PartitionMerger:
         if held is not None and held.reactions != row.reactions:  # its commands may have been reacted to
             row = replace(row, reactions=held.reactions)
         self._at.write_row(replica, row, urgent=urgent)
-        self.calls.carried_out(link.batch, () if entry is None else entry.outcomes, link.append_ms)
+        self.calls.carried_out(link.batch, entry.outcomes, link.append_ms)
         self._lives_over(link.batch)
 
     def _lives_over(self, batch: Batch) -> None:
         for replica in batch.ends:
             self._enactment.life_over(replica)
 
-    def _wait_again(self, arrival: Arrival, entry: ChainEntry | None) -> None:
+    def _wait_again(self, arrival: Arrival, entry: ChainEntry) -> None:
         """The row knows that this one was given up later on. Read again after a crash it waits, until the log says so; of a late copy
         there is nothing left to do.
         """
-        if entry is not None and arrival.offset == entry.offset:
+        if arrival.offset == entry.offset:
             self._commands.merge(arrival, None)
 
     # -- what is in the topic, and what another life has left

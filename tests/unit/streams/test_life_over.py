@@ -87,3 +87,20 @@ def test_a_crash_gives_back_no_more_and_no_less(
     assert cloud.verdicts() == {"late": BACK, "behind": BACK, "new": "accepted"}
     assert cloud.state(stock()).vector == {NEW: 1}
     assert cloud.parked() == {}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("ended", [OLD, NEW])
+def test_a_copied_folder_ends_nothing_with_a_number_that_is_taken(cloud: Cloud, committed: bool, ended: str) -> None:
+    """Its record has no changes, so nothing of it is unseen; how much the row remembers of its number decides nothing."""
+    copied = cloud.batch(replica=OLD, number=1, ends=(ended,))
+    cloud.merge_value(cloud.batch(replica=OLD))
+    cloud.merge(command("late", count(stock(), 5, 2, ended)), replica=ended)
+    for number in (cloud.numbers[OLD] + 1, cloud.numbers[OLD] + 2):
+        cloud.merge_value(cloud.batch(replica=OLD, floor=number))
+        if committed:
+            cloud.fly()
+    cloud.merge_value(copied)
+    cloud.fly()
+    assert not cloud.row(ended).ended
+    assert len(cloud.parked()) == 1

@@ -183,6 +183,35 @@ def test_two_workers_settle_once(disputed: Cloud) -> None:
     assert disputed.state(stock()).vector[SETTLER] == 1
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_frozen_workers_record_settles_nothing_however_much_its_row_remembers(
+    disputed: Cloud, committed: bool
+) -> None:
+    """Its number was taken long ago. A row forgets earlier where commits are quick, as in a replay: that decides nothing."""
+    (due,) = disputed.overdue(LATE_MS)
+    frozen = disputed.due(due)
+    disputed.numbers[CLOUD_REPLICA] -= 1
+    for _ in range(2):
+        disputed.drop("nobody")
+        if committed:
+            disputed.fly()
+    disputed.merge_value(frozen, append_ms=LATE_MS)
+    assert newest(disputed).status is ConflictStatus.OPEN
+    disputed.settle(due, append_ms=LATE_MS + 1)
+    by = newest(disputed).decided_by
+    assert by is not None
+    assert by.append_ms == LATE_MS + 1
+
+
+def test_a_late_copy_settles_nothing(disputed: Cloud) -> None:
+    """The deadline had not passed when its record was appended; when a client sends it once more it has."""
+    (due,) = disputed.overdue(LATE_MS)
+    value = disputed.due(due)
+    disputed.merge_value(value, append_ms=DEADLINE_MS - 1)
+    disputed.merge_value(value, append_ms=LATE_MS)
+    assert newest(disputed).status is ConflictStatus.OPEN
+
+
 @pytest.mark.parametrize("name", ["nowhere", "on_hand", "", "price.key"])
 def test_a_place_that_cannot_be_in_conflict_is_passed_over(disputed: Cloud, name: str) -> None:
     (due,) = disputed.overdue(LATE_MS)
