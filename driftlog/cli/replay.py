@@ -40,14 +40,15 @@ from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.registry.operator_folder import OperatorFolder, usual_folder
 from driftlog_streams.replaying.comparing import Difference
-from driftlog_streams.replaying.kept import Kept, kept, nothing_kept
+from driftlog_streams.replaying.kept import Kept, kept
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.made_by import made_by
 from driftlog_streams.replaying.new_generation import NewGeneration, Reached, Refused
-from driftlog_streams.replaying.replay import Changed, PartitionReport, Replay, Until
+from driftlog_streams.replaying.replay import PartitionReport, Replay, Until
 from driftlog_streams.replaying.scratch import scratch
 from driftlog_streams.replaying.switching import Way, require_declared
 from driftlog_streams.replaying.unregistered import Unregistered
+from driftlog_streams.replaying.verdicts import Changed
 
 app = typer.Typer()
 
@@ -121,7 +122,7 @@ def replay(
                 with closing(WorkerStore(folder / contract.name)) as stores:
                     Replay(rules, devices, logs, stores, limit).require_whole()
                     with (
-                        _kept(app, rules, ids, devices, settings.kafka, until, diff=diff) as kept,
+                        _kept(app, rules, ids, devices, settings.kafka, until, limit if diff else None) as kept,
                         closing(WorkerStore(kept.folder / "rebuilt")) as rebuilt,
                     ):
                         replay = Replay(rules, devices, logs, stores, limit, rebuilt)
@@ -147,16 +148,15 @@ def _kept(
     devices: DeviceView,
     kafka: KafkaSettings,
     until: str | None,
-    *,
-    diff: bool,
+    listed: int | None,
 ) -> AbstractContextManager[Kept]:
-    """Where what is rebuilt lies. What becomes of each command is told once, so with --diff nothing is gone on with."""
-    if diff:
-        return nothing_kept("rebuilt")
+    """Where what is rebuilt lies. With --diff so many commands are `listed`, held against these rows; that has a folder of its own."""
     schemas = " ".join(str(ids.id_of(one.codec.schema)) for one in rules.collections.values())
-    (ops,) = TopicsAdmin(kafka).topic_ids([rules.topics.ops])
+    ops, receipts = TopicsAdmin(kafka).topic_ids([rules.topics.ops, rules.topics.receipts])
     by = made_by(app, devices.all(), partitions=str(rules.partitions), until=until or "", schemas=schemas)
-    return kept("replay", f"{rules.name}-{ops}", by)
+    if listed is None:
+        return kept("replay", f"{rules.name}-{ops}", by)
+    return kept("diff", f"{rules.name}-{ops}", {**by, "limit": {"is": str(listed)}, "chain rows": {"topic": receipts}})
 
 
 class _Wanted(NamedTuple):

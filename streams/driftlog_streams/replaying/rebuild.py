@@ -67,6 +67,11 @@ class Rebuild:
         """Offset of the op record that comes next after what the store has."""
         return self._store.mark.group + 1
 
+    @property
+    def merged_to(self) -> int:
+        """Offset of the last op record that is merged, be it not in the store yet."""
+        return self._merger.merged_to
+
     def resume(self, parked: Iterable[ParkedCommand]) -> None:
         """Go on where an earlier life has left the store, with what waited then. Raises `Undecodable`."""
         for one in parked:

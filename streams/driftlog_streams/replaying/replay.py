@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from driftlog_schemas.messages import ChainRow, CommandOutcome, Verdict
-from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.command_merge import untold
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.errors import SetupProblem, WorkerError
@@ -25,9 +24,8 @@ from driftlog_streams.faust_driver.partition_store import PartitionStore, Worker
 from driftlog_streams.replaying.comparing import Difference, differences
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.rebuild import Rebuild
-from driftlog_streams.replaying.running import Running, recorded
-
-_HARMLESS = (Verdict.ACCEPTED, Verdict.NO_EFFECT)
+from driftlog_streams.replaying.running import Running
+from driftlog_streams.replaying.verdicts import Changed, Verdicts
 
 Progress = Callable[[int, int, int], None]
 """Partition, op records merged, and how many there are."""
@@ -47,19 +45,6 @@ class Until(NamedTuple):
         return (self.offset is not None and record.offset > self.offset) or (
             self.at_ms is not None and record.append_ms > self.at_ms
         )
-
-
-class Changed(NamedTuple):
-    """A command that comes out otherwise."""
-
-    partition: int
-    offset: int
-    replica: str
-    command: str
-    name: str
-    actor: str
-    before: CommandOutcome
-    after: CommandOutcome
 
 
 @dataclass(slots=True)
@@ -146,16 +131,18 @@ class Replay:
             for block in self._logs.blocks(self._rules.topics.state, partition):
                 model.take(block)
             until = Until(offset=max(model.group, committed - 1)) if until is None else until
-        told = self._comparison(partition, report) if verdicts else lambda arrival, outcome: None
-        rebuild = self._rebuild(partition, until, told)
+        judged = self._verdicts(partition) if verdicts else None
+        rebuild = self._rebuild(partition, until, judged)
         report.before, report.merged_to = rebuild.following, rebuild.following - 1
         for record in self._records(ops, partition, until, rebuild.following):
             rebuild.take(record)
             report.merged_to = record.offset
             if not rebuild.records % 1000:
                 progress(partition, report.before + rebuild.records, end)
-        for arrival in rebuild.end():
-            told(arrival, CommandOutcome(arrival.command.id, Verdict.PARKED))
+        waiting = rebuild.end()
+        if judged is not None:
+            report.changes = judged.end(waiting, rebuild.merged_to + 1)
+            report.commands, report.unknown, report.changed = judged.counts
         progress(partition, end, end)
         report.records, report.ops = rebuild.records, rebuild.ops
         if compare:
@@ -164,9 +151,7 @@ class Replay:
             report.differing = len(report.differences) + sum(1 for _ in found)
         return report
 
-    def _rebuild(
-        self, partition: int, until: Until | None, told: Callable[[Arrival, CommandOutcome | None], None]
-    ) -> Rebuild:
+    def _rebuild(self, partition: int, until: Until | None, judged: Verdicts | None) -> Rebuild:
         """As an attempt before has left it."""
         topic, waiting = self._rules.topics.parked, self._waiting(partition)
 
@@ -174,7 +159,10 @@ class Replay:
             """First: what is taken off this list leaves with the flight after the one that needs it no more."""
             words = [(record.key, record.value) for record in part.outcomes if record.topic == topic]
             waiting.write(words, waiting.mark)
+            if judged is not None:
+                judged.sealed(rebuild.merged_to)
 
+        told = untold if judged is None else judged.told
         rebuild = Rebuild(self._rules, partition, self.rebuilt(partition), self._devices, told, sealed=sealed)
         if until is not None and until.offset is not None and rebuild.following > until.offset + 1:
             raise SetupProblem(
@@ -184,6 +172,8 @@ class Replay:
         if rebuild.following:
             parked = [self._rules.records.decode_parked(value) for _, value in waiting.documents()]
             rebuild.resume([one for one in parked if one.offset < rebuild.following])
+        if judged is not None:
+            judged.resume(rebuild.following)
         return rebuild
 
     def _records(self, topic: str, partition: int, until: Until | None, start: int) -> Iterator[ChangelogRecord]:
@@ -193,49 +183,11 @@ class Replay:
                     return
                 yield record
 
-    def _comparison(self, partition: int, report: PartitionReport) -> Callable[[Arrival, CommandOutcome | None], None]:
+    def _verdicts(self, partition: int) -> Verdicts:
         """Holds what becomes of each command against what its chain row says."""
         running = self._running(partition)
         for block in self._logs.blocks(self._rules.topics.receipts, partition):
             rows = [(r.key.decode(errors="replace"), r.value) for r in block if r.value is not None and b"." in r.key]
             running.write((), running.mark, rows)
-        book = ChainBook(running.row, self._rules.records)
-        parked: set[bytes] = set()
-
-        def told(arrival: Arrival, outcome: CommandOutcome | None) -> None:
-            after = outcome or arrival.accepted
-            if after.verdict is Verdict.PARKED and arrival.key not in parked:
-                parked.add(arrival.key)
-                return  # it is told again when it is decided, or at the end
-            parked.discard(arrival.key)
-            before = _known(book, arrival)
-            report.commands += 1
-            if before is None:
-                report.unknown += 1
-            elif _otherwise(before, after):
-                report.changed += 1
-                if len(report.changes) < self._limit:
-                    report.changes.append(_changed(partition, arrival, before, after))
-
-        return told
-
-
-def _known(book: ChainBook, arrival: Arrival) -> CommandOutcome | None:
-    row: ChainRow | None = book.get(arrival.batch.replica)
-    return recorded(row, arrival.batch.number, arrival.command.id)
-
-
-def _otherwise(before: CommandOutcome, after: CommandOutcome) -> bool:
-    """A row says nothing of a change without effect once its batch is confirmed, so that is no difference."""
-    if before.verdict in _HARMLESS and after.verdict in _HARMLESS:
-        return False
-    if before.verdict is after.verdict is Verdict.PARKED:
-        return False
-    return (before.verdict, before.code) != (after.verdict, after.code)
-
-
-def _changed(partition: int, arrival: Arrival, before: CommandOutcome, after: CommandOutcome) -> Changed:
-    command = arrival.command
-    return Changed(
-        partition, arrival.offset, arrival.batch.replica, command.id, command.name, command.actor, before, after
-    )
+        counts = self._kept.partition(4 * self._rules.partitions + partition)
+        return Verdicts(partition, ChainBook(running.row, self._rules.records), counts, self._limit)

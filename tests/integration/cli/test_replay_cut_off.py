@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from driftlog_schemas.topics import SpaceTopics
 from tests.integration.cli.shell import Ended, Shell
-from tests.integration.cli.test_generations import APP, extents, run, shell, to, told
+from tests.integration.cli.test_generations import APP, PLACE, extents, run, shell, to, told
 from tests.integration.conftest import LoadRun
+from tests.load.stricter import FORBIDDEN
 
 __all__ = ["run", "shell"]
 
@@ -19,6 +21,10 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 OPS = 12_000
 SEAL = "driftlog_streams.replaying.rebuild:Rebuild._seal"
 """500 op records are in the store."""
+COUNTED = "driftlog_streams.replaying.verdicts:Verdicts.sealed"
+"""What became of their commands is, and they are not."""
+COMPARED = "driftlog_streams.replaying.replay:differences"
+DRY_RUN = ("replay", "--app", "tests.load.stricter:app", "--diff", "--json")
 
 
 def left(shell: Shell) -> list[str]:
@@ -71,3 +77,48 @@ def test_the_same_command_reads_only_the_rest(run: LoadRun, shell: Shell, tmp_pa
         (checked,) = shell.run("replay", *APP, "--diff", "--json").data["spaces"]
         assert (checked["generation"], checked["differing"], checked["changed"]) == (2, 0, 0)
         assert worker.stop() == 0
+
+
+def test_a_dry_run_goes_on_with_what_it_has_counted(run: LoadRun, shell: Shell) -> None:
+    with run.worker("only") as worker:
+        with run.edge(0, PLACE) as north:
+            north.do("name", place=PLACE, item="first", label=FORBIDDEN, wait="merged")
+            with run.feeder(OPS, records_per_second=400):
+                pass
+            north.do("name", place=PLACE, item="last", label=FORBIDDEN, wait="merged")
+        run.group.await_drained(120)
+        assert worker.stop() == 0
+    there = sum(end for _, end in extents(run, SpaceTopics(run.space.name).ops))
+    assert there > 1_500
+
+    uncut = shell.run(*DRY_RUN)
+    assert [one["command"] for one in told(uncut)["changes"]] == ["name", "name"] and told(uncut)["differing"] == 2
+    assert read(uncut) == (0, there) and not left(shell)
+
+    for step, moment, number in ((SEAL, "after", 1), (COUNTED, "after", 1), (SEAL, "after", 1)):
+        shell.killed(step, moment, number, *DRY_RUN)
+    (kept,) = left(shell)
+    assert kept.startswith("driftlog-kept-diff-")
+    assert shell.run("replay", *APP).code == 0 and left(shell) == [kept], "another command has another folder"
+    done = shell.run(*DRY_RUN)
+    assert read(done) == (1_000, there - 1_000)
+    assert report(done) == report(uncut) and done.err == uncut.err and not left(shell)
+
+    shell.killed(COMPARED, "before", 2, *DRY_RUN)
+    again = shell.run(*DRY_RUN)
+    assert read(again) == (there, 0) and report(again) == report(uncut)
+
+    shell.killed(SEAL, "after", 2, *DRY_RUN)
+    other = shell.run(*DRY_RUN, "--limit", "1")
+    assert "limit" in other.err and "not gone on with" in other.err
+    assert read(other) == (0, there) and told(other)["changes"] == told(uncut)["changes"][:1]
+
+
+def read(ended: Ended) -> tuple[int, int]:
+    """Op records that attempts before have merged, and this one."""
+    return told(ended)["merged_before"], told(ended)["records"]
+
+
+def report(ended: Ended) -> str:
+    """All that it says but how much of it this attempt has read."""
+    return json.dumps({**told(ended), "merged_before": None, "records": None, "ops": None})

@@ -11,6 +11,7 @@ STEPS = ("tests/unit/streams/test_new_generation.py",)
 WRITTEN = ("tests/unit/streams/test_publication.py",)
 HEIR = ("tests/unit/streams/driver/test_new_generation.py",)
 REACTIONS = ("tests/unit/streams/test_reactions.py",)
+VERDICTS = ("tests/unit/streams/test_verdicts.py",)
 EDGES = ("tests/unit/edge/test_generation_route.py",)
 
 GENERATIONS: tuple[Mistake, ...] = (
@@ -41,6 +42,41 @@ GENERATIONS: tuple[Mistake, ...] = (
         "*(terms.from_ms + 1 for terms in earlier)",
         "*(terms.from_ms for terms in earlier)",
         LINES,
+    ),
+    Mistake(
+        "verdicts: what was counted before a cut is counted again",
+        f"{REPLAYING}/verdicts.py",
+        "self.counts, self._written = Counts(*json.loads(value)), (-1, following - 1)",
+        "pass",
+        VERDICTS,
+    ),
+    Mistake(
+        "verdicts: only the latest count is kept, which may be ahead of the store",
+        f"{REPLAYING}/verdicts.py",
+        "for at in before[:1] if",
+        "for at in before if",
+        VERDICTS,
+    ),
+    Mistake(
+        "verdicts: what was given up and keeps its place waits for ever",
+        f"{REPLAYING}/verdicts.py",
+        "after = arrival.given_up(following) or CommandOutcome",
+        "after = CommandOutcome",
+        VERDICTS,
+    ),
+    Mistake(
+        "verdicts: what is told once more is counted once more",
+        f"{REPLAYING}/verdicts.py",
+        "self._heard[arrival.offset, arrival.command.id] = arrival, after\n\n",
+        "self._heard[len(self._heard), arrival.command.id] = arrival, after\n\n",
+        VERDICTS,
+    ),
+    Mistake(
+        "verdicts: what a resumed merge looks at again is heard",
+        f"{REPLAYING}/verdicts.py",
+        "        self._heard.clear()\n        if not following",
+        "        if not following",
+        VERDICTS,
     ),
     Mistake(
         "switching: another one is begun in the middle",

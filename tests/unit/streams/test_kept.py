@@ -152,18 +152,18 @@ class Topics:
     """As `Logs`: what a replay has read, and where it is cut off."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self.log = log
         self.read: list[int] = []
         self.cut_at: int | None = None
 
     def extent(self, topic: str, partition: int) -> range:
-        return range(len(self._log.ops))
+        return range(len(self.log.ops))
 
     def blocks(self, topic: str, partition: int, start: int = 0) -> Iterator[list[ChangelogRecord]]:
-        if topic != self._log.cloud.rules.topics.ops:
-            yield self._log.states
+        if topic != self.log.cloud.rules.topics.ops:
+            yield self.log.published(topic)
             return
-        for record in self._log.ops[start:]:
+        for record in self.log.ops[start:]:
             if record.offset == self.cut_at:
                 raise Cut
             self.read.append(record.offset)

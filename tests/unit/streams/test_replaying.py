@@ -42,7 +42,11 @@ class Log:
     @property
     def states(self) -> list[ChangelogRecord]:
         """The state topic."""
-        records = [r for r in self.cloud.published if r.topic == topics.state_topic("retail")]
+        return self.published(topics.state_topic("retail"))
+
+    def published(self, topic: str) -> list[ChangelogRecord]:
+        """What is in a topic of those that workers write."""
+        records = [r for r in self.cloud.published if r.topic == topic]
         return [ChangelogRecord(r.key, r.value, at, r.headers, 0) for at, r in enumerate(records)]
 
 
