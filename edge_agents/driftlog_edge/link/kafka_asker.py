@@ -58,7 +58,7 @@ class KafkaAsker:
 
     def _connected(self) -> AdminClient:
         config: dict[str, Any] = {
-            **self._kafka.client(),
+            **self._kafka.asker(),
             "reconnect.backoff.max.ms": 1000,
             "socket.nagle.disable": True,
             "socket.keepalive.enable": True,

@@ -27,8 +27,7 @@ class PastReader:
     """Of one space."""
 
     def __init__(self, kafka: KafkaSettings | str, topics: SpaceTopics) -> None:
-        client = kafka_at(kafka).client()
-        self._admin = AdminClient({**client, "log_level": 0})
+        self._admin = AdminClient({**kafka_at(kafka).asker(), "log_level": 0})
         self._reader = ChangelogReader(kafka)
         self._ops, self._states = topics.ops, topics.state
 

@@ -35,7 +35,7 @@ class WorkerReader:
 
     def __init__(self, kafka: KafkaSettings | str, merged: Callable[[str], int] = lambda space: 1) -> None:
         self._merged = merged
-        self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
+        self._admin = AdminClient({**kafka_at(kafka).asker(), "log_level": 0})
 
     def look(self, space: str) -> list[Worker]:
         """The workers of a space, by name; none where its group has no member or was never there. Raises KafkaException."""

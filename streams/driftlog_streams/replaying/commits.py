@@ -39,7 +39,7 @@ class Commits:
     def begin(self, topics: SpaceTopics, offsets: Mapping[int, int]) -> None:
         """The group, which has no members, goes on at these. Raises `SetupProblem` where it has some, `BrokerUnreachable`."""
         wanted = [TopicPartition(topics.ops, number, at) for number, at in offsets.items()]
-        admin = AdminClient({**self._kafka.client(), "log_level": 0})
+        admin = AdminClient({**self._kafka.asker(), "log_level": 0})
         try:
             _alter(admin, ConsumerGroupTopicPartitions(topics.group, wanted))
         except KafkaException as error:
