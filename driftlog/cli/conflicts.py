@@ -18,6 +18,7 @@ from rich.console import Group
 from driftlog.cli.conflict_rules import rules
 from driftlog.cli.conflict_topics import read_all
 from driftlog.cli.connected import connected
+from driftlog.cli.decision import assignments, decided, problem_of
 from driftlog.cli.drawing import emit, facts, out, rows
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog.cli.texts import moment
@@ -142,15 +143,16 @@ def resolve(
     """
     if bool(value) == accept:
         raise typer.BadParameter("give either --set FIELD=JSON or --accept")
-    body: dict[str, Any] = {"accept": True} if accept else dict(_assignment(text) for text in value or ())
+    texts = assignments(value or ())
+    headers = {b"Driftlog-Actor": _name(actor or _user())}
     try:
         with connect(edge, timeout=EDGE_SECONDS) as agent:
-            answer = agent.post(
-                f"/v1/conflicts/{quote(conflict, safe='')}/resolve",
-                json=body,
-                params={"how": "cli", "reason": reason},
-                headers={b"Driftlog-Actor": _name(actor or _user())},
-            )
+
+            def ask(body: dict[str, Any]) -> httpx.Response:
+                path = f"/v1/conflicts/{quote(conflict, safe='')}/resolve"
+                return agent.post(path, json=body, params={"how": "cli", "reason": reason}, headers=headers)
+
+            answer = ask({"accept": True}) if accept else decided(ask, texts)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no edge agent answers at {edge}: {error}", "check --edge, or start one with `driftlog edge run`")
     if answer.is_error:
@@ -175,26 +177,14 @@ def _user() -> str:
         return ""
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, raw = text.partition("=")
-    if not (name and equals):
-        raise typer.BadParameter(f"--set {text}: write FIELD=JSON, for example price=12.5")
-    try:
-        return name, jsonlib.loads(raw)
-    except ValueError:
-        return name, raw  # plain text needs no quotes
-
-
 def _problem(answer: httpx.Response, edge: str) -> tuple[str, str]:
     """What an agent says is wrong, and the way on."""
-    try:
-        problem = dict(answer.json())
-    except (ValueError, TypeError):
-        problem = {}
-    if "code" not in problem:
+    problem = problem_of(answer)
+    if not problem:
         return f"what answers at {edge} is no edge agent ({answer.status_code})", "check --edge"
-    text = f"{problem['code']}: {problem.get('detail') or problem.get('title', '')}"
-    return text, str(problem.get("remedy") or "see `driftlog conflicts list`")
+    detail, field = str(problem.get("detail") or problem.get("title", "")), problem.get("field")
+    named = f"{field}: {detail}" if field and not detail.startswith(f"{field}:") else detail
+    return f"{problem['code']}: {named}", str(problem.get("remedy") or "see `driftlog conflicts list`")
 
 
 def _page(conflict: Conflict) -> Group:

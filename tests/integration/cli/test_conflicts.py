@@ -50,26 +50,26 @@ def test_a_conflict_is_listed_shown_and_resolved(
         until(lambda: len(north.conflicts()) == 1, "north knows the conflict", 60, north.tail)
         words = ("conflicts", "resolve", conflict["id"], "--edge", north.url)
         wrong = shell.run(*words, "--set", "no_such_field=1")
-        assert (wrong.code, len(wrong.err.splitlines())) == (1, 1), wrong
-        decided = shell.run(*words, "--set", "label=by both", "--json").data
+        assert (wrong.code, len(wrong.err.splitlines())) == (1, 1) and "label: " in wrong.err, wrong
+        decided = shell.run(*words, "--set", "label=12.50", "--json").data
         assert decided["command_id"]
 
         until(lambda: open_ones() == [], "the conflict is resolved", 60, worker.tail)
         (resolved,) = shell.run("conflicts", "list", *APP, "--all", "--json").data
         assert (resolved["id"], resolved["status"]) == (conflict["id"], "resolved")
         assert (resolved["decided_by"]["value"], resolved["decided_by"]["command_id"]) == (
-            "by both",
+            "12.50",
             decided["command_id"],
         )
         assert (resolved["versions"], resolved["opened"]) == (conflict["versions"], conflict["opened"])
         until(
-            lambda: south.read("hall", "clock")["value"]["label"] == "by both", "south has the decision", 60, south.tail
+            lambda: south.read("hall", "clock")["value"]["label"] == "12.50", "south has the decision", 60, south.tail
         )
         again = shell.run(*words, "--accept")
         assert (again.code, len(again.err.splitlines())) == (1, 1), again
 
         explained = shell.run("explain", "Item", "hall", "clock", *APP, "--json").data
-        assert explained["value"]["label"] == "by both"
+        assert explained["value"]["label"] == "12.50"
         first, second, last = explained["history"]
         assert {first["changes"][0]["value"], second["changes"][0]["value"]} == {"by north", "by south"}
         assert (first["had_not_seen"], second["had_not_seen"]) == ({}, {first["device"]: 1})
@@ -78,7 +78,7 @@ def test_a_conflict_is_listed_shown_and_resolved(
         assert [step["changes"][0]["now"] for step in explained["history"]] == [None, None, "stands"]
         page = shell.run("explain", "Item", "hall", "clock", *APP)
         page.assert_done()
-        assert "by both" in page.out
+        assert "12.50" in page.out
         shell.run("explain", "Item", "hall", "nothing", *APP).assert_one_line(1, "nothing in the log changes")
 
 
