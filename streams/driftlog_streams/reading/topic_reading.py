@@ -156,7 +156,8 @@ def from_the_first(
         if low > 0:
             raise SetupProblem(
                 f"{topic}[{partition}] begins at offset {low}: what was before is gone, and with it what became of the rest",
-                "keep the op log for longer: retention.ms of the topic",
+                "it was deleted by age (retention.ms of the topic), or the log counts on behind another one: of a space with another number of partitions"
+                " what was before its move is in the old topic",
             )
         for block in to_present_end(consumer, topic, {partition: 0}):
             for record in block.records.get(partition, ()):
