@@ -205,7 +205,8 @@ def online(url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 def _set_offline(url: str, wanted: bool, json: bool) -> None:
     found = call("POST", url, "/v1/offline", json={"offline": wanted}, params=PATIENT)
-    part = {k: found[k] for k in ("connection", "pending")}
+    # What was asked for stands beside how far it is: just told to be online, it connects first.
+    part = {k: found[k] for k in ("offline_by_choice", "connection", "pending")}
     emit(part, as_json=json, table=lambda: facts("network", part))
 
 

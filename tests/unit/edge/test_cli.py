@@ -185,7 +185,7 @@ def test_init_writes_no_settings_that_no_agent_takes(
 
 
 def test_offline_pending_online_status(edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert data(edge("offline", "--json"))["connection"] == "OFFLINE"
+    assert data(edge("offline", "--json")) == {"offline_by_choice": True, "connection": "OFFLINE", "pending": 0}
     edge("do", "receive", "store=s2", "sku=tea", "qty=1", "--key", "waits")
     found = data(edge("pending", "--json"))
     assert found["pending"] == 1
@@ -198,7 +198,7 @@ def test_offline_pending_online_status(edge: Any, monkeypatch: pytest.MonkeyPatc
             found = data(edge("pending", "--limit", limit, "--json"))
             assert [c["command_id"] for c in found["commands"]] == ids
 
-    assert data(edge("online", "--json"))["connection"] != "DEGRADED"
+    assert data(edge("online", "--json"))["offline_by_choice"] is False
     status = data(edge("status", "--json"))
     assert (status["device_id"], status["replica"]) == ("store-1", status["lives"][-1]["replica"])
     assert status["replica"] in edge("status").stdout
