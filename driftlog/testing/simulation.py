@@ -337,7 +337,7 @@ class _World:
 
     def _problem(self, what: str, *documents: DocumentId) -> None:
         if len(self.result.problems) < PROBLEMS:
-            self.result.problems.append(Problem(what, documents))
+            self.result.problems.append(Problem(what, documents, len(self.result.trace)))
 
     def _tell(self, who: str, what: str, *documents: DocumentId) -> None:
         self.result.trace.append(Event(self.steps, who, what, documents))

@@ -43,6 +43,8 @@ class Problem(NamedTuple):
 
     what: str
     documents: tuple[DocumentId, ...] = ()
+    events: int = 0
+    """So many things had happened by then."""
 
 
 @dataclass
@@ -65,10 +67,15 @@ class Result:
             raise AssertionError(self.story())
 
     def story(self) -> str:
-        """What went wrong, and what happened to the documents concerned; of a run without problems what happened last."""
+        """What went wrong, and what had happened to the first problem's documents by then; of a run without problems what happened last.
+
+        What is wrong once is often wrong with each change from then on: the way to the first time tells why.
+        """
         lines = [f"simulate(seed={self.seed}):", *(f"  {problem.what}" for problem in self.problems)]
-        concerned = {document for problem in self.problems for document in problem.documents}
-        events = [event for event in self.trace if not concerned or concerned.intersection(event.documents)]
+        first = self.problems[0] if self.problems else Problem("", (), len(self.trace))
+        concerned = set(first.documents)
+        before = self.trace[: first.events]
+        events = [event for event in before if not concerned or concerned.intersection(event.documents)]
         if len(events) > TOLD:
             lines.append(f"  ... {len(events) - TOLD} earlier events")
         return "\n".join([*lines, *map(str, events[-TOLD:])])

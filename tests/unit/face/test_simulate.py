@@ -155,6 +155,16 @@ def test_what_no_guard_forbids_breaks_the_invariant_and_the_story_tells_how() ->
     testing.simulate(app, seed=broken.seed).check()
 
 
+def test_the_story_ends_where_it_first_went_wrong() -> None:
+    """Ever after it is wrong again, and the last events tell nothing of how it came to that."""
+    result = testing.simulate(shop(), seed=1, invariant=[lambda document: document.on_hand.value < 3], steps=300)
+    first, *others = result.problems
+    assert others and first.events < len(result.trace)
+    told = result.story().splitlines()
+    assert told[-1] == str(result.trace[first.events - 1])
+    assert any(("receive(" in line) for line in told)
+
+
 def test_an_invariant_may_answer_false() -> None:
     result = testing.simulate(shop(), seed=1, invariant=[lambda document: document.on_hand.value > 10**6])
     assert "does not hold" in result.story()
