@@ -7,11 +7,12 @@ every edge, the state topic, the receipts and the conflicts are compared with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
 from driftlog_crdt import Op, Origin
+from driftlog_schemas import row_room
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.errors import Undecodable
@@ -74,9 +75,15 @@ class Chain:
     put_off: set[int] = field(default_factory=set)
     """Numbers of batches that came when their device's permit had ended."""
     ended: bool = False
+    first: int = 0
+    """The oldest number that its row may still have to answer."""
 
-    def takes(self, batch: Batch, digest: bytes, told_as: Mapping[str, str]) -> bool:
-        """Is this the next one, or one that was taken before? `told_as`: by which command each of it is told."""
+    def takes(
+        self, batch: Batch, digest: bytes, told_as: Mapping[str, str], waits: Callable[[Iterable[str]], bool]
+    ) -> bool:
+        """Is this the next one with room in its row, or one that was taken before? `told_as`: by which command each of it is told; `waits`: does one of these
+        commands?
+        """
         number = batch.number
         if number in self.digests:
             return self.digests[number] == digest
@@ -88,6 +95,12 @@ class Chain:
             last = max(self.digests)
             if number != last + 1 or batch.prev != self.digests[last]:
                 return False
+            first = max(self.first, min(self.digests))
+            while first <= last and first < batch.floor and not waits(self.commands[first].values()):
+                first += 1
+            if last + 1 - first >= row_room.MAX_ENTRIES:
+                return False
+            self.first = first
         self.digests[number] = digest
         self.commands[number] = dict(told_as)
         return True
@@ -155,7 +168,7 @@ class Reference:
             if not begun:
                 begun = True
                 self._floor = last if self._lies_something(partitions) else -1
-            for command, replica in self._open(record):
+            for command, replica in self._open(record, waiting):
                 item = _Waiting(command, replica, record.timestamp_ms, record.offset)
                 if not self._decide(item):
                     waiting.setdefault((replica, command.id), item)
@@ -173,7 +186,7 @@ class Reference:
 
     def _close(self, record: LogRecord, waiting: dict[tuple[str, str], _Waiting]) -> None:
         """The log ends: what waits is given back to its device, and nothing behind it counts."""
-        self._open(record)
+        self._open(record, waiting)
         self.given_back += len(waiting)
         waiting.clear()
 
@@ -207,7 +220,7 @@ class Reference:
                 self._strand(waiting)
                 return
 
-    def _open(self, record: LogRecord) -> list[tuple[Command, str]]:
+    def _open(self, record: LogRecord, waiting: Mapping[tuple[str, str], _Waiting]) -> list[tuple[Command, str]]:
         try:
             signed = self._codec.open(record.value or b"")
             device = self._devices.get(signed.device_id)
@@ -228,7 +241,12 @@ class Reference:
         chain = self.chains.setdefault((batch.replica, self._at), Chain())
         known = batch.number in chain.digests
         told_as = {named: command.id for command in batch.commands for named in self._all_of(command)}
-        if not chain.takes(batch, batch_digest(signed.body), told_as):
+        if not chain.takes(
+            batch,
+            batch_digest(signed.body),
+            told_as,
+            lambda names: any((batch.replica, name) in waiting for name in names),
+        ):
             return []
         for life in batch.ends:
             self.chains.setdefault((life, self._at), Chain()).ended = True
