@@ -10,6 +10,7 @@ in it; who keeps what waits besides (`sealed` is told) can go on from there in a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas.identity import DocumentId
@@ -29,6 +30,8 @@ from driftlog_streams.faust_driver.partition_store import PartitionStore
 
 SEAL_RECORDS, SEAL_BYTES = 500, 8 << 20
 """So many records are merged, or so many bytes changed, before the store takes what has gathered."""
+FORGET_RECORDS = 100_000
+"""So far the partition has forgotten before what that is about leaves the store: to look costs as much as there is."""
 
 
 class Rebuild:
@@ -60,6 +63,8 @@ class Rebuild:
             digests=ScopeDigests(store.digest, store.keys),
             disputes=Disputes(store.dispute, store.ended),
         )
+        self._floor = 0
+        """Below it all is forgotten."""
         self.records = self.ops = 0
 
     @property
@@ -120,6 +125,18 @@ class Rebuild:
         self.ops += part.work.ops
         self._sealed(part)
         mark = self._store.mark._replace(group=self._merger.merged_to)
-        self._store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
+        # Here nobody looks for what to purge or to settle: the log says it.
+        passed = replace(part.passed, dead={}, due={})
+        self._store.write(part.writes, mark, part.rows, passed, part.digested.scopes)
         part.work.stored()
         self._merger.committed = self._merger.merged_to + 1
+        self._forget()
+
+    def _forget(self) -> None:
+        """What the partition has forgotten leaves the store, as that of a worker: else it would grow with the log."""
+        row = self._merger.forgotten
+        floor = row.forgot[-1].floor if row is not None and row.forgot else 0
+        if floor - self._floor >= FORGET_RECORDS:
+            self._store.forget_gone(floor)
+            self._store.forget_ended(floor)
+            self._floor = floor

@@ -11,6 +11,7 @@ STEPS = ("tests/unit/streams/test_new_generation.py",)
 WRITTEN = ("tests/unit/streams/test_publication.py",)
 HEIR = ("tests/unit/streams/driver/test_new_generation.py",)
 REACTIONS = ("tests/unit/streams/test_reactions.py",)
+ROOM = ("tests/unit/streams/test_rebuild_room.py",)
 VERDICTS = ("tests/unit/streams/test_verdicts.py",)
 EDGES = ("tests/unit/edge/test_generation_route.py",)
 
@@ -77,6 +78,20 @@ GENERATIONS: tuple[Mistake, ...] = (
         "        self._heard.clear()\n        if not following",
         "        if not following",
         VERDICTS,
+    ),
+    Mistake(
+        "rebuild: what the partition has forgotten stays in the store",
+        f"{REPLAYING}/rebuild.py",
+        "if floor - self._floor >= FORGET_RECORDS:",
+        "if False:",
+        ROOM,
+    ),
+    Mistake(
+        "rebuild: what a worker would purge is listed for nobody",
+        f"{REPLAYING}/rebuild.py",
+        "passed = replace(part.passed, dead={}, due={})",
+        "passed = part.passed",
+        ROOM,
     ),
     Mistake(
         "switching: another one is begun in the middle",
