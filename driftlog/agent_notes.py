@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from driftlog_schemas.home import home
+
 
 @contextmanager
 def noted(port: int, token_file: Path) -> Iterator[None]:
@@ -31,4 +33,4 @@ def noted(port: int, token_file: Path) -> Iterator[None]:
 
 def notes() -> Path:
     """Where they are."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftlog" / "agents"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "driftlog" / "agents"

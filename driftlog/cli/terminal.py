@@ -16,6 +16,7 @@ import typer
 from driftlog.cli.failures import Failure, failure_of, misuse
 from driftlog.cli.texts import no_text, printable
 from driftlog_schemas.bounds import MAX_SCOPE
+from driftlog_schemas.home import home
 from driftlog_schemas.rhythm import milliseconds
 
 P = ParamSpec("P")
@@ -39,7 +40,7 @@ Cache = Annotated[
     Path, typer.Option("--schema-cache", envvar="DRIFTLOG_SCHEMA_CACHE", help="Where known schemas are kept.")
 ]
 
-DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
+DEFAULT_CACHE = home() / ".cache" / "driftlog" / "schemas"
 
 
 DAY_MS = 24 * 3600 * 1000

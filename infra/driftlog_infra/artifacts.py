@@ -17,13 +17,14 @@ from pathlib import Path
 from driftlog_infra.errors import FetchFailed
 from driftlog_infra.pins import Artifact, checksum, pinned
 from driftlog_infra.unpacking import unpack
+from driftlog_schemas.home import home
 
 
 def cache_dir() -> Path:
     """Where server files are kept: DRIFTLOG_CACHE, else the user's cache folder."""
     if own := os.environ.get("DRIFTLOG_CACHE"):
         return Path(own).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftlog"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "driftlog"
 
 
 def fetch(server: str, *, quiet: bool = False) -> list[Path]:

@@ -25,6 +25,7 @@ from driftlog_infra.process import end_process
 from driftlog_infra.registry import EmbeddedRegistry
 from driftlog_infra.security import Security
 from driftlog_infra.server import EmbeddedServer
+from driftlog_schemas.home import home
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ _POLL_SECONDS = 0.1
 
 def default_folder() -> Path:
     """Where `driftlog broker` keeps its data unless told otherwise."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "driftlog" / "broker"
+    return Path(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share") / "driftlog" / "broker"
 
 
 @dataclass(frozen=True, slots=True)

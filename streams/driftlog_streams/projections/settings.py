@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from driftlog_schemas.home import home
 from driftlog_schemas.settings import Address, ConnectionSettings
 from driftlog_streams.projections.postgres.settings import PostgresSettings
 
@@ -27,7 +28,7 @@ class ProjectorSettings(ConnectionSettings):
     """The PostgreSQL schema of the tables; the space's name, if empty."""
     partitions: tuple[int, ...] = ()
     """Which of the space; all, if empty."""
-    schema_cache: Path = Path.home() / ".cache" / "driftlog" / "schemas"
+    schema_cache: Path = home() / ".cache" / "driftlog" / "schemas"
     wait: Annotated[float, BeforeValidator(_seconds)] = Field(default=30.0, ge=0)
     """Seconds to wait for the broker at start, and for what is away while it has an end to come to; may be written 30s."""
     metrics_address: Address = None

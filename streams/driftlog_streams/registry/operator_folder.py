@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from driftlog_schemas import private_file
+from driftlog_schemas.home import home
 from driftlog_schemas.operator_keys import Certificate, OperatorKey, RootKey
 from driftlog_streams.errors import SetupProblem
 
@@ -24,7 +25,7 @@ def usual_folder() -> Path:
     """Where keys lie unless told otherwise."""
     if own := os.environ.get("DRIFTLOG_OPERATOR"):
         return Path(own).absolute()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "driftlog" / "operator"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "driftlog" / "operator"
 
 
 class OperatorFolder:
@@ -57,7 +58,13 @@ class OperatorFolder:
     def create(self, now_ms: int) -> OperatorKey:
         """A root and its first operator. Raises `SetupProblem` where there is one, `IdentityProblem`."""
         self.require_none()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SetupProblem(
+                f"the folder {self.folder} for the operator's keys cannot be made: {error.strerror}",
+                "name another with --operator, or DRIFTLOG_OPERATOR",
+            ) from error
         root = RootKey.create()
         operator = OperatorKey.create(root, now_ms)
         private_file.save(self.root_file, _ROOT, {"root_private_key": private_file.key_fact(root.key)})

@@ -107,3 +107,10 @@ def test_the_first_root_is_kept_and_no_other_takes_its_place(tmp_path: Path) -> 
     (tmp_path / "data" / PIN).write_text("spoiled")
     with pytest.raises(BadSetting):
         kept_root(tmp_path / "data")
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupProblem, match="cannot be made") as refused:
+        OperatorFolder(tmp_path / "file" / "operator").create(1)
+    assert "--operator" in refused.value.remedy
