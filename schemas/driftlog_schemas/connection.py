@@ -162,7 +162,7 @@ class KafkaSettings(Table):
         """The same for one that asks where partitions end, and the like. Raises `BadSetting`.
 
         It is connected to every broker, by a setting that librdkafka has and does not list. One that connects when it needs to forgets all pauses where a
-        question waits for a broker that is away, and the others still name it: it tried one that refused 200 to 1,000 times a second (2.16), on a whole core.
+        question waits for a broker that is away, and the others still name it: it tried one that refused thousands of times a second (2.16), on a whole core.
         """
         return {**self.client(), "enable.sparse.connections": False}
 
