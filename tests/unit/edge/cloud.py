@@ -337,6 +337,8 @@ class CloudRoute:
         self.looked = 0
         """How often the ends were asked for, and how often a feed has delivered."""
         self._feeds: list[_CloudFeed] = []
+        self._kept: list[tuple[_CloudShipping, Sealed]] = []
+        """What clients were given while there was no link: each tries on until it is closed."""
         cloud.listeners.append(self.wake)
 
     def ship(
@@ -390,6 +392,9 @@ class CloudRoute:
     def mend(self) -> None:
         """The link is back; what the log did not get is merged now."""
         self.up = True
+        kept, self._kept = self._kept, []
+        for shipping, batch in kept:
+            shipping.send(batch)
         self.wake()
 
     def work_off(self) -> None:
@@ -416,11 +421,15 @@ class _CloudShipping:
         self._loop = loop
         self._delivered = delivered
         self._trouble = trouble
+        self._closed = False
 
     def send(self, batch: Sealed) -> None:
         route = self._route
+        if self._closed:
+            return
         if not route.up:
             self._loop.call_soon(self._trouble)  # like a client without end: it keeps the batch and tries on
+            route._kept.append((self, batch))
             return
         route.sent.append(batch)
         if route.merging:
@@ -432,7 +441,7 @@ class _CloudShipping:
         self._loop.call_soon(done)
 
     def close(self, seconds: float = 0.0) -> None:
-        pass
+        self._closed = True
 
 
 class _CloudAsker:
