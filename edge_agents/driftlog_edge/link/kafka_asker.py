@@ -6,6 +6,9 @@ asker that has no more time simply goes.
 
 A client that had trouble is replaced, for it goes on asking who led the partitions before. Freeing the old one may never end (see `_Keeper`), so that is bounded: when
 so many are being freed, the client that there is stays and finds its way by itself, which may take it some minutes more. The log says so once.
+
+One that was made before the clock was set back is replaced as well where it is silent: between two attempts to connect librdkafka sleeps until a time of day, and would sleep
+for that much longer.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ HEED_SECONDS = 5.0
 connect."""
 MOST_FREED_AT_ONCE = 4
 """So many clients beside the one in use, each with some threads of its own; in an outage of a week too."""
+SET_BACK_SECONDS = 1.0
+"""A clock that is corrected by less makes nobody sleep long."""
 REQUEST_SECONDS = 30.0
 """How long the client itself keeps a question; who asks has less patience."""
 
@@ -51,6 +56,7 @@ class KafkaAsker:
         self._kafka = kafka
         self._said: deque[KafkaError] = deque(maxlen=10)
         """The clients' own words since the last answer."""
+        self._day_began = 0.0
         self._connection: AdminClient | None = self._connected()
         """None when it has left."""
         self._told = False
@@ -65,6 +71,7 @@ class KafkaAsker:
             "log_level": 0,
             "error_cb": self._said.append,
         }
+        self._day_began = _day_began()
         client = AdminClient(config)
         _keeper.hold(client)
         return client
@@ -112,7 +119,10 @@ class KafkaAsker:
                     _cut(error)
                     answer = await question()
         except TimeoutError as error:
-            raise Unreachable(self._silence()) from error
+            why = self._silence()
+            if _day_began() < self._day_began - SET_BACK_SECONDS:
+                self._begin_anew()
+            raise Unreachable(why) from error
         except KafkaException as error:
             if not _forbidden(error):
                 self._begin_anew()
@@ -249,6 +259,11 @@ def _cut_error(future: concurrent.futures.Future[_T]) -> None:
 def _cut(error: _E) -> _E:
     """Without the frames that it came through. They hold the futures that hold it, and without a broker each question would leave such a circle behind."""
     return error.with_traceback(None)
+
+
+def _day_began() -> float:
+    """When the clock that only goes on was 0, by the time of day: earlier once that is set back."""
+    return time.time() - time.monotonic()
 
 
 def _forbidden(error: BaseException | None) -> bool:

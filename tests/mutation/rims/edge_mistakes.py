@@ -37,6 +37,13 @@ EDGES: tuple[Mistake, ...] = (
         HELD,
     ),
     Mistake(
+        "asker: a client that sleeps until a time of day is waited for",
+        f"{EDGE}/link/kafka_asker.py",
+        "if _day_began() < self._day_began - SET_BACK_SECONDS:",
+        "if False:",
+        ASKING,
+    ),
+    Mistake(
         "pump: it stops where it only passed by",
         f"{EDGE}/outgoing/pump.py",
         "return found or bool(ahead) or self._shipper.passing",
@@ -341,8 +348,8 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: no answer is an error of its own",
         f"{EDGE}/link/kafka_asker.py",
-        "        except TimeoutError as error:\n            raise Unreachable(self._silence()) from error\n",
-        "",
+        "            raise Unreachable(why) from error\n",
+        "            raise\n",
         ASKING,
     ),
     Mistake(

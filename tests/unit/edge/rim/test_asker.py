@@ -93,6 +93,7 @@ class Clients:
     """Stand-ins for the client; freeing one that is `stuck` never ends."""
 
     def __init__(self, *, stuck: bool) -> None:
+        self.kind = Client
         self.made = self.freed = 0
         self.release = threading.Event()
         if not stuck:
@@ -100,7 +101,7 @@ class Clients:
 
     def make(self, settings: object) -> Client:
         self.made += 1
-        return Client(self)
+        return self.kind(self)
 
 
 class Client:
@@ -179,6 +180,28 @@ async def test_off_the_network_there_is_no_client_until_the_next_connection_asks
     assert clients.made == 1, "who asks on does not bring it back"
     assert route.ask() is not asker
     assert clients.made == 2
+
+
+class Silent(Client):
+    """One that never answers."""
+
+    def list_offsets(self, wanted: dict[object, object], **options: object) -> dict[object, Future[None]]:
+        return {place: Future() for place in wanted}
+
+
+@pytest.mark.parametrize(("went", "made"), [(-3600.0, 2), (-0.5, 1), (0.0, 1), (3600.0, 1)])
+async def test_a_silent_client_is_replaced_where_the_clock_was_set_back(
+    went: float, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = Clients(stuck=False)
+    clients.kind = Silent
+    asker = asker_of(clients, monkeypatch)
+    day_began = kafka_asker._day_began()
+    monkeypatch.setattr(kafka_asker, "_day_began", lambda: day_began + went)
+    for _ in range(3):
+        with pytest.raises(Unreachable, match="does not answer"):
+            await asker.ends([STATES], 0.01)
+    assert clients.made == made, "once: the new one was made after it"
 
 
 async def test_a_client_that_cannot_be_freed_now_stays(monkeypatch: pytest.MonkeyPatch) -> None:
