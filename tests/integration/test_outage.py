@@ -14,8 +14,9 @@ import pytest
 
 from driftlog_infra import EmbeddedBroker
 from tests.integration.conftest import LoadRun
+from tests.listener import DeadPort
 from tests.load.edges import EdgeProcess
-from tests.load.resources import DeadPort, Taken, taken
+from tests.load.resources import Taken, taken
 from tests.load.waiting import until
 from tests.load.workers import WorkerProcess
 

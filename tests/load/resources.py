@@ -1,14 +1,11 @@
-"""What a process takes, as Linux counts it, and a port that answers nobody."""
+"""What a process takes, as Linux counts it."""
 
 from __future__ import annotations
 
 import os
-import socket
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _UTIME = 11
@@ -38,30 +35,3 @@ def taken(pid: int) -> Taken:
         int(said["Threads"]),
         int(said["VmRSS"].split()[0]) / 1024,
     )
-
-
-class DeadPort:
-    """Takes connections and closes them, as a proxy before a dead broker does, and counts them."""
-
-    def __init__(self, port: int) -> None:
-        self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
-        self._thread = threading.Thread(target=self._accept, name="dead-port", daemon=True)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                came, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            self.connections += 1
-            came.close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)

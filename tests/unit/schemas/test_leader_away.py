@@ -14,6 +14,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftlog_schemas.connection import KafkaSettings
+from tests.listener import HOST, Listener
 from tests.unit.schemas.test_reconnects import POLL_SECONDS, POLLS
 
 TOPIC = "a"
@@ -31,22 +32,12 @@ def _versions(error: int) -> bytes:
     return struct.pack(">hi", error, len(known)) + b"".join(struct.pack(">hhh", key, 0, most) for key, most in known)
 
 
-class Survivor:
+class Survivor(Listener):
     """The node of a cluster that is left. It knows of one topic, and says that the other node leads its partition."""
 
     def __init__(self, other: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        super().__init__(lambda came: threading.Thread(target=self._serve, args=(came,), daemon=True).start())
         self._other = other
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
@@ -61,36 +52,29 @@ class Survivor:
             return _versions(UNSUPPORTED_VERSION if version else 0)
         assert api == METADATA, f"nothing else is led here: {api}"
         nodes = ((THERE, self.port), (AWAY, self._other))
-        brokers = b"".join(
-            struct.pack(">i", n) + _text("127.0.0.1") + struct.pack(">ih", port, -1) for n, port in nodes
-        )
+        brokers = b"".join(struct.pack(">i", n) + _text(HOST) + struct.pack(">ih", port, -1) for n, port in nodes)
         partition = struct.pack(">hiiiiii", 0, 0, AWAY, 1, AWAY, 1, AWAY)
         topic = struct.pack(">h", 0) + _text(TOPIC) + struct.pack(">?i", False, 1) + partition
         return struct.pack(">i", len(nodes)) + brokers + struct.pack(">ii", THERE, 1) + topic
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 @pytest.fixture
 def away() -> Iterator[int]:
     """A port that refuses."""
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+        bound.bind((HOST, 0))
         yield bound.getsockname()[1]
 
 
 @pytest.fixture
 def survivor(away: int) -> Iterator[Survivor]:
-    found = Survivor(away)
-    yield found
-    found.close()
+    with Survivor(away) as found:
+        yield found
 
 
 def test_who_asks_a_leader_that_is_away_tries_it_a_few_times(survivor: Survivor) -> None:
     told: list[dict[str, Any]] = []
-    settings = KafkaSettings(bootstrap=f"127.0.0.1:{survivor.port}")
+    settings = KafkaSettings(bootstrap=f"{HOST}:{survivor.port}")
     heard = {"statistics.interval.ms": 500, "stats_cb": lambda text: told.append(json.loads(text))}
     client = AdminClient({**settings.asker(), **heard, "log_level": 0})
     client.list_offsets({TopicPartition(TOPIC, 0): OffsetSpec.latest()}, request_timeout=30)  # type: ignore[no-untyped-call]
