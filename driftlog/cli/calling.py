@@ -58,9 +58,14 @@ def _good(
     answer: httpx.Response, found: dict[str, Any], url: str, to_mend: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     if answer.is_error and "code" in found:
-        detail, field = str(found.get("detail")), str(found.get("field", ""))
-        named = detail if not field or detail.startswith(f"{field}:") else f"{field}: {detail}"
-        fail(f"{found['code']}: {named}", found.get("remedy") or to_mend.get(found["code"], ""))
+        fail(words(found), found.get("remedy") or to_mend.get(found["code"], ""))
     if answer.is_error or not found:
         fail(f"what answers at {url} is no edge agent ({answer.status_code})", "check --url")
     return found
+
+
+def words(problem: Mapping[str, Any]) -> str:
+    """What an agent says is wrong, with its code, and the field where that is one's fault."""
+    detail, field = str(problem.get("detail") or problem.get("title", "")), str(problem.get("field") or "")
+    named = detail if not field or detail.startswith(f"{field}:") else f"{field}: {detail}"
+    return f"{problem['code']}: {named}"

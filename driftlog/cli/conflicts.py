@@ -15,6 +15,7 @@ import httpx
 import typer
 from rich.console import Group
 
+from driftlog.cli.calling import words
 from driftlog.cli.conflict_rules import rules
 from driftlog.cli.conflict_topics import read_all
 from driftlog.cli.connected import connected
@@ -182,9 +183,7 @@ def _problem(answer: httpx.Response, edge: str) -> tuple[str, str]:
     problem = problem_of(answer)
     if not problem:
         return f"what answers at {edge} is no edge agent ({answer.status_code})", "check --edge"
-    detail, field = str(problem.get("detail") or problem.get("title", "")), problem.get("field")
-    named = f"{field}: {detail}" if field and not detail.startswith(f"{field}:") else detail
-    return f"{problem['code']}: {named}", str(problem.get("remedy") or "see `driftlog conflicts list`")
+    return words(problem), str(problem.get("remedy") or "see `driftlog conflicts list`")
 
 
 def _page(conflict: Conflict) -> Group:
