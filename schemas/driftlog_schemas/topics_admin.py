@@ -51,7 +51,7 @@ class TopicsAdmin:
         self._bootstrap = found.bootstrap
         self._timeout = timeout
         self._said: deque[KafkaError] = deque(maxlen=10)
-        config: dict[str, Any] = {**found.asker(), "log_level": 0, "error_cb": self._said.append}
+        config: dict[str, Any] = {**found.client(), "log_level": 0, "error_cb": self._said.append}
         self._admin = AdminClient(config)
 
     def existing(self, names: Sequence[str] | None = None) -> dict[str, Topic]:

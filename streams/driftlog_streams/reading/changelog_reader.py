@@ -25,7 +25,7 @@ class ChangelogReader:
     """Not to be used by two threads at once."""
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
-        self._admin = AdminClient({**kafka_at(kafka).asker(), "log_level": 0})
+        self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
         self._kafka = kafka
         self._consumer = self._reading()
 
