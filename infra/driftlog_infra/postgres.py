@@ -116,6 +116,7 @@ class EmbeddedPostgres(EmbeddedServer):
             draft = copy.with_name("programs.copying")
             shutil.rmtree(draft, ignore_errors=True)
             shutil.copytree(cached, draft, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include"))
+            servant.own_all(draft)  # unpacked under a strict umask, they are their owner's only
             draft.rename(copy)
         return copy
 

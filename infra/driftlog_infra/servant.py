@@ -45,6 +45,11 @@ class Servant(NamedTuple):
         """Give this user a file or a folder, without what is in it."""
         os.chown(path, self.uid, self.gid)
 
+    def own_all(self, folder: Path) -> None:
+        """Give this user a folder and all that is in it; what a link of it leads to stays whose it is."""
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
     def command(self, command: Sequence[str]) -> list[str]:
         """The command, run by this user."""
         return [sys.executable, "-m", "driftlog_infra.as_user", str(self.uid), str(self.gid), *command]

