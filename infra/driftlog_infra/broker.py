@@ -27,9 +27,10 @@ from pydantic import ValidationError
 
 from driftlog_infra import artifacts, class_cache, formatted
 from driftlog_infra.errors import FolderUnusable, StartFailed
-from driftlog_infra.java import java
+from driftlog_infra.java import class_path, java
 from driftlog_infra.membership import Member, drawn
 from driftlog_infra.ports import LOOPBACK
+from driftlog_infra.properties import in_ascii, path_value
 from driftlog_infra.security import USER, Security
 from driftlog_infra.server import EmbeddedServer
 from driftlog_schemas.connection import KafkaSettings
@@ -97,6 +98,7 @@ class EmbeddedBroker(EmbeddedServer):
     port_option: ClassVar[str] = "--port"
     artifact: ClassVar[str] = "kafka"
     log_name: ClassVar[str] = "broker"
+    misreads: ClassVar[str] = ","
     ready_seconds: ClassVar[float] = 60.0
 
     def __init__(
@@ -135,7 +137,7 @@ class EmbeddedBroker(EmbeddedServer):
         artifacts.fetch(self.artifact, quiet=quiet)
 
     def prepare(self) -> Sequence[str]:
-        classpath = ":".join(str(jar) for jar in artifacts.fetch(self.artifact, quiet=True))
+        classpath = class_path(artifacts.fetch(self.artifact, quiet=True))
         log4j, properties = self.folder / "log4j2.properties", self.folder / "server.properties"
         log4j.write_text(_LOG4J)
         if self.security is not None:
@@ -143,7 +145,7 @@ class EmbeddedBroker(EmbeddedServer):
         logs = self.folder / "data"
         self._write_properties(properties, logs)
         self._format_once(logs, classpath)
-        logging = f"-Dlog4j2.configurationFile={log4j}"
+        logging = f"-Dlog4j2.configurationFile={log4j.as_uri()}"
         command = ("-cp", classpath, logging, "kafka.Kafka", str(properties))
         return java(*command, heap=self._heap, classes=self.class_flags)
 
@@ -151,13 +153,13 @@ class EmbeddedBroker(EmbeddedServer):
         listener = "PLAINTEXT" if self.security is None else "SASL_SSL"
         member = self._member or drawn(1)[0]
         text = _PROPERTIES.format(
-            host=LOOPBACK, port=self.port, logs=logs, listener=listener,
+            host=LOOPBACK, port=self.port, logs=path_value(logs), listener=listener,
             node=member.node, controller=member.controller, voters=member.voters,
             replication=member.replication, min_insync=member.min_insync, alone=str(len(member.controllers) == 1).lower(),
         )  # fmt: skip
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)  # the user's password will stand in it
-        path.write_text(text + self._secured() + self._properties)
+        path.write_text(in_ascii(text + self._secured() + self._properties))
         return path
 
     def _format_once(self, logs: Path, classpath: str) -> None:
@@ -197,7 +199,8 @@ class EmbeddedBroker(EmbeddedServer):
         if security is None:
             return ""
         password = security.password_file.read_text()
-        return _SECURE.format(keystore=security.keystore, authority=security.authority, user=USER, password=password)
+        keystore, authority = path_value(security.keystore), path_value(security.authority)
+        return _SECURE.format(keystore=keystore, authority=authority, user=USER, password=password)
 
     def answers(self) -> bool:
         return self.known_nodes() > 0

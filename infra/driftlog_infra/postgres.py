@@ -62,6 +62,7 @@ class EmbeddedPostgres(EmbeddedServer):
     port_option: ClassVar[str] = "--port"
     artifact: ClassVar[str] = f"postgres-{platform.system().lower()}-{platform.machine().lower()}"
     log_name: ClassVar[str] = "postgres"
+    misreads: ClassVar[str] = '"$`'
     ready_seconds: ClassVar[float] = 60.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 

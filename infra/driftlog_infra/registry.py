@@ -30,6 +30,7 @@ class EmbeddedRegistry(EmbeddedServer):
     port_option: ClassVar[str] = "--registry-port"
     artifact: ClassVar[str] = "registry"
     log_name: ClassVar[str] = "registry"
+    misreads: ClassVar[str] = ";,\\"
     ready_seconds: ClassVar[float] = 90.0
 
     def __init__(

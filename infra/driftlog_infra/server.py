@@ -26,7 +26,7 @@ from typing import ClassVar, Self
 
 from driftlog_infra import class_cache
 from driftlog_infra.claim import Claim, Holder
-from driftlog_infra.errors import StartFailed
+from driftlog_infra.errors import FolderUnusable, StartFailed
 from driftlog_infra.ports import LOOPBACK, free_port, is_free, listens, require_free, taken
 from driftlog_infra.process import STOP_SECONDS
 from driftlog_infra.security import Security
@@ -49,6 +49,8 @@ class EmbeddedServer(ABC):
     artifact: ClassVar[str]
     log_name: ClassVar[str]
     ready_seconds: ClassVar[float]
+    misreads: ClassVar[str] = ""
+    """Characters that no path may hold which it is given: it takes them for the end of it, or for something else."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     """What ends it cleanly, whoever is connected."""
 
@@ -111,6 +113,7 @@ class EmbeddedServer(ABC):
             FolderBusy, FolderUnusable, PortTaken, FetchFailed, NotInstalled, StartFailed: nothing of ours runs then.
         """
         assert not self.running, f"{self.what} runs already"
+        self._require_readable_path()
         self.fetch(quiet=quiet)
         claim = Claim(self.folder)
         try:
@@ -120,6 +123,16 @@ class EmbeddedServer(ABC):
             raise
         claim.release()
         return self
+
+    def _require_readable_path(self) -> None:
+        misread = next((mark for mark in self.misreads if mark in str(self.folder)), None)
+        if misread is not None:
+            raise FolderUnusable(
+                f"{self.what} misreads the character {misread} in {self.folder}",
+                f"set TMPDIR to a folder without {misread}"
+                if self.ephemeral
+                else f"choose a data folder without {misread}",
+            )
 
     def _start_claimed(self, claim: Claim) -> None:
         for attempt in range(_ATTEMPTS):

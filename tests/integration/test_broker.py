@@ -41,8 +41,10 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
-    cli("down", "--data", str(tmp_path / "data"))
+    """In a home with a name as people have them: no file of the servers' own is read in ASCII alone."""
+    folder = tmp_path / "Zoë Müller's files" / "data"
+    yield folder
+    cli("down", "--data", str(folder))
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def reachable() -> Iterator[Path]:
     """A folder that every user may come to: root runs PostgreSQL as another one, who may not enter pytest's own."""
     with tempfile.TemporaryDirectory(prefix="driftlog-servers-", ignore_cleanup_errors=True) as made:
         Path(made).chmod(0o755)
-        folder = Path(made) / "data"
+        folder = Path(made) / "ünï" / "data"
         yield folder
         cli("down", "--data", str(folder))
 
