@@ -187,6 +187,8 @@ class Consumer:
         self._committed_only = config.get("isolation.level", "read_committed") == "read_committed"
         self._at: dict[tuple[str, int], int] = {}
         self._told_end: dict[tuple[str, int], int] = {}
+        self.leaderless: set[str] = set()
+        """Topics of which it has heard that nobody leads them. It asks nobody for their ends until it has looked again."""
         self.closed = False
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
@@ -253,8 +255,15 @@ class Consumer:
         with self._broker.moved:
             if not self._broker.up:
                 raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+            if partition.topic in self.leaderless:
+                raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
             log = self._broker.partition(partition.topic, partition.partition)
             return log.low, log.end
+
+    def list_topics(self, topic: str, timeout: float = -1) -> None:
+        if not self._broker.up:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        self.leaderless.discard(topic)
 
     def committed(self, partitions: Sequence[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
         self._require_open()

@@ -32,6 +32,7 @@ from driftlog_schemas.tuples import maker
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
 from driftlog_streams.reading.asking_again import while_refused_with
+from driftlog_streams.reading.offsets import watermarks
 from driftlog_streams.reading.plain_reader import plain_reader
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ MOVING = frozenset(
         KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
+ASK_SECONDS = 15.0
 STALL_SECONDS = 30.0
 """Without any progress for so long reading is given up; the supervisor tries again."""
 _partition = methodcaller("partition")
@@ -65,7 +67,7 @@ class Block:
 @while_refused_with(MOVING)
 def extent(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """Where it begins and ends. Where it lies is asked again for a while: just made, or moved, it has no leader yet. Raises KafkaException."""
-    return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+    return watermarks(consumer, topic, partition, ASK_SECONDS)
 
 
 def to_present_end(

@@ -28,11 +28,13 @@ from driftlog_schemas.generations import InForce
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.errors import DevicesUnknown
+from driftlog_streams.reading.offsets import watermarks
 from driftlog_streams.telling.client_log import ERRORS_TOLD
 
 log = structlog.get_logger()
 
 CATCH_UP_SECONDS = 20.0
+ASK_SECONDS = 5.0
 CHECK_SECONDS = 3.0
 """How often the topic's end is asked for; a few misses are no harm."""
 MEND_SECONDS = 60.0
@@ -192,17 +194,12 @@ class DeviceView:
         while True:
             try:
                 with self._asking:
-                    place = TopicPartition(topics.DEVICES, _PARTITION)
-                    found = self._asker.get_watermark_offsets(place, timeout=5.0)
-                if found is not None:
-                    return int(found[1])
-                error: object = "no answer in time"
-            except KafkaException as failure:
-                error = failure
-            if time.monotonic() > end or self._closed.is_set():
-                raise DevicesUnknown(
-                    f"the end of {topics.DEVICES} cannot be asked for: {error}", "see whether the broker answers"
-                )
+                    return watermarks(self._asker, topics.DEVICES, _PARTITION, ASK_SECONDS)[1]
+            except KafkaException as error:
+                if time.monotonic() > end or self._closed.is_set():
+                    raise DevicesUnknown(
+                        f"the end of {topics.DEVICES} cannot be asked for: {error}", "see whether the broker answers"
+                    ) from error
             time.sleep(0.2)
 
     # -- the threads

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,24 @@ def test_catching_up_is_decisive(broker: Broker, started: Callable[[], DeviceVie
         enrol(broker, f"late-{n}")
         view.catch_up(5.0)
         assert view.find(f"late-{n}") is not None
+
+
+def test_a_registry_that_nobody_led_for_a_while_is_followed_again(
+    broker: Broker, started: Callable[[], DeviceView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients: list[Consumer] = []
+
+    def client(config: dict[str, Any]) -> Consumer:
+        clients.append(Consumer(broker, config))
+        return clients[-1]
+
+    monkeypatch.setattr(device_view, "Consumer", client)
+    view = started()
+    for one in clients:
+        one.leaderless.add(topics.DEVICES)
+    enrol(broker, "late")
+    view.catch_up(1.0)
+    assert view.find("late") is not None
 
 
 def test_holes_before_the_end_do_not_hold_it_up(broker: Broker, started: Callable[[], DeviceView]) -> None:
