@@ -116,7 +116,11 @@ class Security:
             tables["postgres"] = {**postgres, "ca_file": str(self.authority)}
         lines = []
         for table, values in tables.items():
-            lines += [f"[{table}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items()), ""]
+            lines += [
+                f"[{table}]",
+                *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()),
+                "",
+            ]
         write_private(self.settings_file, "\n".join(lines).encode())
         return self.settings_file
 

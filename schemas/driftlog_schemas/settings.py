@@ -94,7 +94,7 @@ def _in_file() -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_bytes().decode())  # TOML is UTF-8, whatever the locale is
     except FileNotFoundError as error:
         raise BadSetting(f"there is no configuration file {path}", "check --config") from error
     except OSError as error:
