@@ -17,12 +17,13 @@ from driftlog_edge.asking.answers import DEFAULT_TIMEOUT
 from driftlog_edge.asking.lasting import Lasting
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Watchers
-from driftlog_edge.assembly import assemble, carried
+from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import EdgeError, NotReady, StoreDamaged, StoreFailed
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.sync import Sync
+from driftlog_edge.opening import carried
 from driftlog_edge.opening_anew import OpeningAnew
 from driftlog_edge.ports import Clock, Route
 from driftlog_edge.power.reading import Power

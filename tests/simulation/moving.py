@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from driftlog_edge import assembly
+from driftlog_edge import opening
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.outgoing.lineage import NOTHING, Lineage
 from driftlog_edge.ports import Family, Store
@@ -219,7 +219,7 @@ def _is_open(world: World, value: bytes | None) -> bool:
 @contextmanager
 def watched(world: MovingWorld) -> Iterator[None]:
     """The operator's command on the world's log, and what goes wrong while a folder is carried."""
-    honest = assembly.carry
+    honest = opening.carry
 
     def carries(store: Store, declared: AppContract, wall_ms: int) -> AppContract:
         before, goal = as_it_lies(store, declared), destined(store, declared)
@@ -243,7 +243,7 @@ def watched(world: MovingWorld) -> Iterator[None]:
     with ExitStack() as stack:
         for name, stand_in in below(world):
             stack.enter_context(patch(name, stand_in))
-        stack.enter_context(patch.object(assembly, "carry", carries))
+        stack.enter_context(patch.object(opening, "carry", carries))
         stack.enter_context(patch.object(carrying, "AT_ONCE", CARRIED_AT_ONCE))
         yield
 

@@ -80,7 +80,7 @@ def in_place(world: World) -> Iterator[None]:
         return "".join(chance.choices(LETTERS, k=8))
 
     replaced: list[tuple[str, Any]] = [
-        ("driftlog_edge.assembly.RocksStore", lambda folder, *_: DiskStore(world.edges[folder.name].disk)),
+        ("driftlog_edge.opening.RocksStore", lambda folder, *_: DiskStore(world.edges[folder.name].disk)),
         ("driftlog_edge.store.committer._Syncs", Syncs),
         ("driftlog_edge.assembly.Rotation", lambda *parts: NoRotation()),
         ("driftlog_edge.assembly.Identity", Identities(world)),
@@ -93,8 +93,8 @@ def in_place(world: World) -> Iterator[None]:
         ("driftlog_edge.incoming.verdicts.AT_ONCE", 2),
         ("driftlog_edge.outgoing.pump.random", chance),
         ("driftlog_edge.opening_anew.random", chance),
-        ("driftlog_edge.assembly.ensure_life", partial(lives.ensure_life, draw=draw)),
-        ("driftlog_edge.assembly.Lives", partial(lives.Lives, draw=draw)),
+        ("driftlog_edge.opening.ensure_life", partial(lives.ensure_life, draw=draw)),
+        ("driftlog_edge.opening.Lives", partial(lives.Lives, draw=draw)),
         *_below_a_worker(world),
         *counted(world),
         *world.variant.planted,

@@ -142,9 +142,7 @@ PLANTED = (
         shows=3,
     ),
     Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
-    Variant(
-        "edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),), shows=6
-    ),
+    Variant("edge acks before the write", planted=(("driftlog_edge.opening.Journal", AnswersBeforeTheWrite),), shows=6),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from driftlog_edge import EdgeAgent, agent_life, assembly
+from driftlog_edge import EdgeAgent, agent_life, opening
 from driftlog_edge.asking.answers import Call
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change
@@ -35,7 +35,7 @@ async def test_a_folder_that_cannot_be_carried_yet_is_tried_again_and_then_is_th
 ) -> None:
     monkeypatch.setattr("driftlog_edge.opening_anew.backoff", lambda *_: 0.01)
     move, tried = Move(cloud, AFTER), list[str]()
-    genuine = assembly.carried
+    genuine = opening.carried
 
     def full(*given: Any) -> None:
         tried.append("")
@@ -88,7 +88,7 @@ async def test_a_folder_without_room_is_opened_as_it_is_and_tried_again_less_and
 async def test_what_is_asked_meanwhile_is_answered_when_the_folder_is_open(
     opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    move, genuine, come, go = Move(cloud, AFTER), assembly.carried, threading.Event(), threading.Event()
+    move, genuine, come, go = Move(cloud, AFTER), opening.carried, threading.Event(), threading.Event()
 
     def slow(*given: Any) -> None:
         come.set()
@@ -161,7 +161,7 @@ async def test_an_agent_that_is_ended_while_it_cannot_be_carried_ends(
 async def test_readers_have_what_they_had_while_where_it_goes_on_is_not_read(
     opened: Callable[[], EdgeAgent], route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    move, genuine = Move(cloud, AFTER), assembly.carried
+    move, genuine = Move(cloud, AFTER), opening.carried
 
     def cut(*given: Any) -> None:
         genuine(*given)
