@@ -86,7 +86,7 @@ class CallRunner:
             command, size = self._command(call, run, actor)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  # the app's own: the others go on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the app's own: the others go on
             done.failed.append(Failed(index, *_against(error)))
             return True
         finally:
@@ -144,7 +144,7 @@ class _Views(CopiedViews):
         return self._at.documents(collection, scope)
 
 
-def _against(error: Exception) -> tuple[str, str]:
+def _against(error: BaseException) -> tuple[str, str]:
     """Code and reason."""
     if isinstance(error, Refused):
         code, reason = REFUSED, str(error)

@@ -67,8 +67,6 @@ class Emitter:
         self._book = book
         self._watch = watch
         self._slow: Counter[str] = Counter()
-        self._place = -1, 0
-        """Of the newest call: offset and ordinal."""
 
     def before(self, steps: Iterable[Step], *, tried: bool) -> Mapping[bytes, tuple[Step, DocumentState]]:
         """The documents that somebody reacts to, as they are before their fresh changes. What was tried on copies leaves them as they are."""
@@ -99,7 +97,7 @@ class Emitter:
             calls = self._calls(reaction, change)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  # the app's own: whatever it is, the merge goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the app's own: whatever it is, the merge goes on
             code = TOO_DEEP if isinstance(error, TooDeep) else FAILED
             told = f"{type(error).__name__}: {error}" if code == FAILED else str(error)
             self._set_aside(reaction, change, name, code, f"reaction {reaction.name}: {told}", append_ms)
@@ -140,15 +138,22 @@ class Emitter:
         except Overrun:
             self._slow[reaction.name] += 1
             raise
+        first = self._position()
         return [
-            (place, self._call(reaction, change, at, one))
+            (place, self._call(reaction, change, at, one, first + at))
             for at, (one, place) in enumerate(zip(wanted, places, strict=True))
         ]
 
-    def _call(self, reaction: ReactionContract, change: Change, ordinal: int, wanted: Wanted) -> Call:
-        offset, count = self._place
-        self._place = self._at.offset, count + 1 if offset == self._at.offset else 0
-        position = self._place[0] * ORDINALS + self._place[1]
+    def _position(self) -> int:
+        """Of the next call: it follows those of the same record. What was taken back is not counted, or a change that is merged again would call for
+        something new.
+        """
+        emitted = self._at.work.emitted
+        last = emitted[-1][1].position if emitted else -1
+        beginning = self._at.offset * ORDINALS
+        return max(beginning, last + 1)
+
+    def _call(self, reaction: ReactionContract, change: Change, ordinal: int, wanted: Wanted, position: int) -> Call:
         name, arguments = call_id(reaction.name, change, ordinal), _text(wanted.arguments)
         return Call(name, reaction.name, wanted.command, arguments, change.depth + 1, self._at.number, position)
 

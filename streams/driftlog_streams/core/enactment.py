@@ -163,12 +163,12 @@ class Enactment:
         if entry.size + SETTLING_BYTES > MAX_STATE_BYTES:
             log.warning("a conflict is too large to be settled", document="/".join(entry.document), place=due.place)
             return
-        record = conflicts.settle(entry.document, entry.collection, entry.state, place, append_ms)
-        assert record is not None, "it stands"
         work = self._at.work
         entry.size += SETTLING_BYTES
         if due.key not in work.dirty:
-            work.changed(entry)
+            work.changed(entry)  # first: where the next step fails it is taken back
+        record = conflicts.settle(entry.document, entry.collection, entry.state, place, append_ms)
+        assert record is not None, "it stands"
         self._at.ended(record)
         work.settled += 1
 

@@ -27,7 +27,18 @@ class Execution:
         self._emitter = emitter
 
     def carry_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome | None:
-        """Do it. The outcome, None for plainly accepted: that an op had no effect is known when it was applied."""
+        """Do it. The outcome, None for plainly accepted: that an op had no effect is known when it was applied. What is half done when it fails can be
+        taken back with what was merged before.
+        """
+        try:
+            return self._carried_out(arrival, decision)
+        except Exception:
+            for entry, _, weight in decision.steps:
+                if weight and entry.key not in self._at.work.dirty:
+                    self._at.work.changed(entry)
+            raise
+
+    def _carried_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome | None:
         outcome, effect = decision.outcome, decision.effect
         if effect is Effect.APPLY:
             idle = self._apply(arrival, decision)

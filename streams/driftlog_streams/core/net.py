@@ -196,3 +196,5 @@ class Net:
                 parking.replace(arrival)
         for key in work.again:
             partition.publish_again(key)
+        for replica in work.rows_again:
+            partition.publish_row_again(replica)

@@ -274,6 +274,7 @@ class Partition:
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""
+        self.work.rows_again.add(replica)
         row = self.book.held(replica)
         if row is not None:
             self.write_row(replica, row, urgent=True)

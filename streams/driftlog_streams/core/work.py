@@ -80,6 +80,8 @@ class PartitionWork:
     """Who was given up, as they waited before."""
     again: set[bytes] = field(default_factory=set)
     """Documents published again because somebody else had written over them."""
+    rows_again: set[str] = field(default_factory=set)
+    """Replicas whose rows are, likewise."""
     answers: int = -1
     """Which answers to somebody else's words leave with it, those before included; the mender counts them."""
     kept: bool | None = None

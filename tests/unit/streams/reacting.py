@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +32,8 @@ app = App("depot")
 depot = app.space("retail", partitions=PARTITIONS)
 broken: set[str] = set()
 """What of the app has a defect now."""
+leaving: set[str] = set()
+"""What of it ends the program."""
 
 
 @depot.collection(scope="store", id="sku")
@@ -52,6 +55,8 @@ class Transfer(Document):
 @depot.command
 def arrive(tx: Transaction, store: str, sku: str, qty: int) -> None:
     stock = tx.edit(Stock, store, sku)
+    if "arrive" in leaving:
+        sys.exit(3)
     if "arrive" in broken:
         raise Refused("closed", "the gate is closed")
     stock.on_hand.increment(qty)
@@ -73,6 +78,8 @@ def not_too_much(before: Stock, after: Stock) -> None:
 
 @depot.on_change(Transfer)
 def goods_arrive(before: Transfer | None, after: Transfer | None) -> Iterator[Emit]:
+    if "goods_arrive" in leaving:
+        sys.exit(3)
     if "goods_arrive" in broken:
         raise ZeroDivisionError("a defect of the app")
     if before is None and after is not None:
@@ -134,14 +141,24 @@ class World:
 
     def transfer(self, number: str, qty: int, to: str = THERE, store: str = HERE, seq: int = 1) -> None:
         """A till sends goods."""
-        document, place = DocumentId("Transfer", store, number), partition_of(store, self.rules.partitions)
+        self._send(store, self._transfer(number, qty, to, store, seq))
+
+    def transfers(self, sent: Mapping[str, int]) -> None:
+        """Goods by number, in one batch."""
+        self._send(HERE, *(self._transfer(number, qty, THERE, HERE, 1) for number, qty in sent.items()))
+
+    def _transfer(self, number: str, qty: int, to: str, store: str, seq: int) -> Command:
+        document = DocumentId("Transfer", store, number)
         ops = [("to", to, seq), ("qty", qty, seq + 1)]
         made = [
             DocumentOp(document, Op(self.till, at, NOW_MS << 16, name, "set", value, {})) for name, value, at in ops
         ]
-        command = Command(f"send-{number}-{seq}", "send", store, NOW_MS << 16, tuple(made))
+        return Command(f"send-{number}-{seq}", "send", store, NOW_MS << 16, tuple(made))
+
+    def _send(self, store: str, *commands: Command) -> None:
+        place = partition_of(store, self.rules.partitions)
         number = self.number[place] = self.number[place] + 1
-        batch = Batch(self.rules.name, place, self.till, number, (command,), prev=self.head[place], floor=1)
+        batch = Batch(self.rules.name, place, self.till, number, commands, prev=self.head[place], floor=1)
         body = encode_body(replace(batch, read=self.read))
         self.head[place] = batch_digest(body)
         self.partitions[place].log.append(self.rules.batches.seal(body, self.identities["store-1"]))

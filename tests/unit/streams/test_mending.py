@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from driftlog_crdt import Place
+from driftlog_crdt import DocumentState, Op, Place
 from driftlog_schemas import groups, topics
 from driftlog_schemas.framing import header
 from driftlog_schemas.messages import ConflictStatus
@@ -22,7 +22,7 @@ from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver import mender as mending
 from driftlog_streams.faust_driver.mender import Mender
-from tests.unit.streams.cloud import Cloud, change, command, count, key, stock
+from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
 
 STATES, RECEIPTS = topics.state_topic("retail"), topics.receipts_topic("retail")
 CONFLICTS, PARKED = topics.conflicts_topic("retail"), topics.parked_topic("retail")
@@ -136,6 +136,26 @@ def test_a_row_that_knows_less_is_answered_with_ours(cloud: Cloud) -> None:
 def lie(cloud: Cloud, **other: Any) -> bytes:
     """The row of store-1.1 as the cloud has it, with something else in it."""
     return cloud.rules.records.encode_chain_row(replace(cloud.row(), **other))
+
+
+def test_an_answer_with_our_row_leaves_although_what_was_merged_beside_it_is_taken_back(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seq in (1, 2):
+        cloud.merge(command(f"c{seq}", count(stock(), 5, seq)))
+        cloud.fly()
+    older, newer = [r.value for r in cloud.published if r.topic == RECEIPTS]
+    assert cloud.merger.answers.heard_row(b"store-1.1", older)
+    kind = cloud.rules.collections["Ledger"].type.__class__
+
+    def failing(self: Any, state: DocumentState, op: Op) -> Any:
+        raise KeyError("nobody foresaw this")
+
+    monkeypatch.setattr(kind, "take", failing)
+    cloud.merge(command("poison", count(ledger(), 1, 1, replica="store-2.1")), replica="store-2.1")
+    cloud.fly()
+    ours = [r.value for r in cloud.published if r.topic == RECEIPTS and r.key == b"store-1.1"]
+    assert ours == [older, newer, newer]
 
 
 @pytest.mark.parametrize(

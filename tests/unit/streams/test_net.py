@@ -10,8 +10,8 @@ import pytest
 
 from driftlog_crdt import DocumentState, Op
 from driftlog_schemas.contract import Refused
-from driftlog_schemas.messages import ChainRow
-from driftlog_streams.core import flight, merge
+from driftlog_schemas.messages import ChainRow, ConflictStatus
+from driftlog_streams.core import conflicts, flight, merge
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.errors import WorkerError
 from tests.unit.streams.cloud import Cloud, change, command, count, ledger, stock
@@ -112,6 +112,50 @@ def test_what_it_had_kept_back_goes_on_when_it_comes_mended(
     cloud.merge(command("poison", change(stock(), "name", "set", "tea", 2), count(ledger(), 5, 3)))
     assert cloud.verdicts()["behind"] == "accepted"
     assert (cloud.value(stock(), "name"), cloud.value(ledger(), "sold")) == ("tea", 8)
+
+
+def test_what_fails_half_way_on_a_document_that_had_left_is_taken_back(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else that was merged since the last flight has changed it, and nobody tries its changes first."""
+    cloud.merge(command("before", count(ledger(), 3, 1)))
+    cloud.fly()
+    with monkeypatch.context() as planted:
+        kind = cloud.rules.collections["Ledger"].type.__class__
+        take = kind.take
+
+        def failing(self: Any, state: DocumentState, op: Op) -> Any:
+            applied = take(self, state, op)
+            if op.value == 13:
+                raise KeyError("nobody foresaw this")
+            return applied
+
+        planted.setattr(kind, "take", failing)
+        cloud.merge(command("poison", count(ledger(), 4, 2), count(ledger(), 13, 3)))
+        assert cloud.verdicts() == {"before": "accepted", "poison": "deferred quarantined"}
+    assert cloud.value(ledger(), "sold") == 3
+    cloud.merge(command("mended", count(ledger(), 4, 2), count(ledger(), 13, 3)))
+    assert cloud.verdicts()["mended"] == "accepted" and cloud.value(ledger(), "sold") == 20
+
+
+def test_a_settlement_that_fails_is_taken_back(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.merge(command("a", change(stock(), "price", "set", 5, 1)))
+    cloud.merge(command("b", change(stock(), "price", "set", 6, 1, replica="store-2.1")), replica="store-2.1")
+    cloud.fly()
+    (due,) = cloud.overdue()
+    as_settled, failed = conflicts.settle, list[int]()
+
+    def failing(*args: Any) -> Any:
+        record = as_settled(*args)
+        if not failed:
+            failed.append(1)
+            raise KeyError("nobody foresaw this")
+        return record
+
+    monkeypatch.setattr(conflicts, "settle", failing)
+    cloud.settle(due)
+    cloud.fly()
+    assert failed and cloud.conflicts()[-1].status is ConflictStatus.SETTLED
 
 
 def test_a_batch_that_fails_outside_of_its_commands_is_set_aside_whole(

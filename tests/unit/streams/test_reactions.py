@@ -12,9 +12,12 @@ from typing import NoReturn
 import pytest
 
 from driftlog_schemas.identity import REACTION_REPLICA
-from driftlog_schemas.messages import Verdict
+from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core import emitting, reaction_book
+from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.decision import Decision
+from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.trial import Overrun
 from driftlog_streams.faust_driver.partition_store import WorkerStore
@@ -31,6 +34,7 @@ def _sound() -> Iterator[None]:
     reacting.broken.clear()
     yield
     reacting.broken.clear()
+    reacting.leaving.clear()
 
 
 def test_a_change_here_makes_a_command_there() -> None:
@@ -59,6 +63,42 @@ def test_calls_that_come_twice_are_known_by_their_position() -> None:
     world.settle()
     calls = world.partitions[1].log[0]
     world.partitions[1].log.append(calls)
+    world.settle()
+    assert world.stock() == (5, 1)
+
+
+def test_what_is_merged_once_more_before_it_leaves_calls_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker dies when all that a record calls for is delivered, and nothing else of it. The next one is slow: a guard is ended for time."""
+    world = World()
+    world.transfers({"1": 5, "2": 7})
+    world.step(0)
+    for record in world.mergers[0].seal().outcomes:
+        world.delivered(record)
+    world.start()
+    net, ended = world.mergers[0]._net, list[str]()
+    decide = net.decide
+
+    def once_too_slow(arrival: Arrival, known: CommandOutcome | None) -> Decision | Blocker:
+        if arrival.command.id.startswith("send-2") and not ended:
+            ended.append(arrival.command.id)
+            raise Overrun("it did not end")
+        return decide(arrival, known)
+
+    monkeypatch.setattr(net, "decide", once_too_slow)
+    world.settle()
+    assert ended and world.stock() == (12, 2)
+
+
+@pytest.mark.parametrize("what", ["goods_arrive", "arrive"])
+def test_one_that_ends_the_program_is_set_aside(what: str) -> None:
+    world = World()
+    reacting.leaving.add(what)
+    world.transfer("1", 5)
+    world.settle()
+    reacting.leaving.clear()
+    (one,) = world.quarantined
+    assert "SystemExit" in one.reason
+    world.again()
     world.settle()
     assert world.stock() == (5, 1)
 
