@@ -10,7 +10,9 @@ read model first; a store that is never ahead of the read model needs no republi
 seen again. At most `LIMIT` flights are under way; none starts a stage before the flight ahead of it has started (for
 publishing, which keeps the producer's order) or finished (for writing and acknowledging) the same one.
 
-Must never happen: a state on the wire while an outcome of its flight or an earlier one is not delivered.
+Must never happen: a state on the wire while an outcome of its flight or an earlier one is not delivered; nor calls of a reaction while earlier ones
+to the same partition are not. These are known by their position (`calls`), so one that was lost would be a repetition behind a later one that
+was not, and never come: a leader that is only just made may refuse one record of a producer and take the next, and a queue may let the older one expire.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class PartitionFlight:
     """Since which flight conflicts are owed."""
     last: dict[str, int] = field(default_factory=dict)
     """Where each topic has the last of them, as far as they are delivered."""
+    calls: Sequence[OutRecord] = ()
+    """Those of the outcomes that reactions call for, in order."""
 
     def delivered(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """A stage's last offsets, by topic and partition."""
@@ -86,6 +90,27 @@ class Flight:
         if stage is Stage.FIRST:
             return [record for part in self.partitions for record in part.outcomes]
         return [record for part in self.partitions for record in part.states]
+
+    @property
+    def calls(self) -> bool:
+        """Do reactions call for something?"""
+        return any(part.calls for part in self.partitions)
+
+    def rounds(self, stage: Stage) -> list[list[OutRecord]]:
+        """What a stage publishes, in parts: each waits until the one before is delivered. Of calls that go from one partition to one other there is one
+        record in each.
+        """
+        late: dict[int, int] = {}
+        if stage is Stage.FIRST:
+            for part in self.partitions:
+                places: Counter[int] = Counter()
+                for call in part.calls:
+                    late[id(call)] = places[call.partition]
+                    places[call.partition] += 1
+        rounds: list[list[OutRecord]] = [[] for _ in range(max(late.values(), default=0) + 1)]
+        for record in self.records(stage):
+            rounds[late.get(id(record), 0)].append(record)
+        return rounds
 
     def urgent(self) -> set[str]:
         """Replicas whose row is among the outcomes."""
@@ -233,11 +258,15 @@ class FlightDeck:
         ahead: Flight | None = None
         unsaid: set[str] = set()
         """Replicas with a row on a flight ahead that is not on its way: a newer row must not pass it."""
+        calling = False
+        """Has a flight ahead calls that are not delivered?"""
         for flight in self._flights:
-            passes = flight.stage is Stage.FIRST and not unsaid.isdisjoint(flight.urgent())
+            first = flight.stage is Stage.FIRST
+            passes = first and ((calling and flight.calls) or not unsaid.isdisjoint(flight.urgent()))
             if not flight.started and not passes and self._may_start(flight, ahead):
                 flight.started = True
                 result.append(Effect(flight, flight.stage))
+            calling = calling or (first and flight.calls)
             if flight.stage < Stage.SECOND or (flight.stage is Stage.SECOND and not flight.started):
                 unsaid |= flight.plain()
             ahead = flight

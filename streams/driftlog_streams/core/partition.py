@@ -81,9 +81,10 @@ class Partition:
         self._anchor()
         work = self.work
         leaving = self._leaving()
-        outcomes = [*self._told(leaving), *self.records.called(work.emitted)]
+        calls = [*self.records.called(work.emitted)]
+        outcomes = [*self._told(leaving), *calls]
         part = seal(self.rules, work, outcomes, self._digests, leaving.documents)
-        part.owing = self.pace.left(leaving)
+        part.calls, part.owing = calls, self.pace.left(leaving)
         work.on_stored, work.digests, work.disputes = self._stored, part.digested.scopes, part.passed.disputes
         dirty, digests = work.dirty, part.digested.documents or repeat(0)
         for (key, value), digest in zip(part.writes, digests, strict=False):

@@ -8,6 +8,7 @@ whoever owns the partitions reads it again.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -94,27 +95,33 @@ class Flights:
         elif not flight.records(stage):
             self._deck.finished(flight, stage)
         else:
-            self._pulse.check()
             self._publish(flight, stage)
 
     def _publish(self, flight: Flight, stage: Stage) -> None:
-        epoch = self._epoch
+        epoch, rounds = self._epoch, deque(flight.rounds(stage))
 
         def delivered(offsets: Mapping[tuple[str, int], int]) -> None:
             if epoch != self._epoch:
                 return
             for part in flight.partitions:
                 part.delivered(offsets)
-            self._deck.finished(flight, stage)
             try:
-                self._carry_out()
+                if rounds:
+                    publish()
+                else:
+                    self._deck.finished(flight, stage)
+                    self._carry_out()
             except Exception as error:  # noqa: BLE001  # what a callback raises the loop only logs: a store that took nothing
                 die(error)
 
         def failed(error: str) -> None:
             die(DeliveryFailed(f"the broker did not take a flight: {error}", NOT_TAKEN))
 
-        self._publisher.publish(flight.records(stage), delivered, failed)
+        def publish() -> None:
+            self._pulse.check()
+            self._publisher.publish(rounds.popleft(), delivered, failed)
+
+        publish()
 
     def _store(self, flight: Flight) -> None:
         alone = len(self._deck) == 1

@@ -9,6 +9,8 @@ from tests.mutation.rims.mistake import CORE, EDGE, SCHEMAS, Mistake
 
 CHAIN = ("tests/unit/streams/test_chain.py",)
 NET = ("tests/unit/streams/test_net.py",)
+REACTIONS = ("tests/unit/streams/test_reactions.py",)
+FLIGHT = ("tests/unit/streams/test_flight.py",)
 CONFLICTS = ("tests/unit/streams/test_conflicts.py",)
 PARKING = ("tests/unit/streams/test_parking.py",)
 LISTINGS = ("tests/unit/face/test_hostile_listings.py",)
@@ -35,6 +37,42 @@ DIGESTS = ("tests/unit/streams/test_scope_digests.py",)
 AGREEMENT = ("tests/unit/edge/test_agreement.py",)
 
 MENDS: tuple[Mistake, ...] = (
+    # -- what is taken back, and what is merged once more
+    Mistake(
+        "net: an answer with our row is lost with what was merged beside it",
+        f"{CORE}/net.py",
+        "for replica in work.rows_again:",
+        "for replica in ():",
+        MENDING,
+    ),
+    Mistake(
+        "net: what fails half way stays half done",
+        f"{CORE}/execution.py",
+        "if weight and entry.key not in self._at.work.dirty:",
+        "if False:",
+        NET,
+    ),
+    Mistake(
+        "reactions: what was taken back is counted in the positions of calls",
+        f"{CORE}/emitting.py",
+        "return max(beginning, last + 1)",
+        "self._slow[''] += 1; return max(beginning, last + 1) + self._slow['']",
+        REACTIONS,
+    ),
+    Mistake(
+        "flights: calls leave while earlier ones are on their way",
+        f"{CORE}/flight.py",
+        "(calling and flight.calls)",
+        "False",
+        FLIGHT,
+    ),
+    Mistake(
+        "flights: the calls of a flight leave together",
+        f"{CORE}/flight.py",
+        "rounds[late.get(id(record), 0)].append(record)",
+        "rounds[0].append(record)",
+        FLIGHT,
+    ),
     # -- the chain of a replica
     Mistake(
         "chain: a batch that came early is taken when a crash has it read again",

@@ -12,7 +12,7 @@ from driftlog_streams.core.work import OutRecord, PartitionWork
 REPLICA = "store-1.1"
 
 
-def flight(number: int, *, urgent: bool = False) -> Flight:
+def flight(number: int, *, urgent: bool = False, calls: bool = False) -> Flight:
     """With a row of the same replica each, which must leave before the states, or with them."""
     outcome = OutRecord("retail.conflicts", 0, b"outcome", str(number).encode())
     state = OutRecord("retail.state", 0, b"state", str(number).encode())
@@ -20,7 +20,8 @@ def flight(number: int, *, urgent: bool = False) -> Flight:
     work.rows[REPLICA] = ChainRow("store-1", REPLICA, "retail", 0, number, b"", 1, ())
     if urgent:
         work.urgent.add(REPLICA)
-    return Flight([PartitionFlight(0, [outcome], [state], [], [], [], work, {})])
+    called = [OutRecord("retail.ops", 1, b"cloud", str(number).encode())] * calls
+    return Flight([PartitionFlight(0, [outcome, *called], [state], [], [], [], work, {}, calls=called)])
 
 
 @given(st.lists(st.integers(0, 7), max_size=200), st.lists(st.booleans(), min_size=200, max_size=200))
@@ -74,6 +75,39 @@ def test_no_order_of_deliveries_breaks_the_order_of_effects(choices: list[int]) 
             begun.append((number, effect.stage))
             under_way.append(effect)
         assert len(deck) <= LIMIT
+
+
+@given(st.lists(st.integers(0, 7), max_size=200), st.lists(st.booleans(), min_size=200, max_size=200))
+def test_calls_leave_when_earlier_ones_are_delivered(choices: list[int], calls: list[bool]) -> None:
+    """Whatever is lost on the way is then lost with all that follows it."""
+    deck, launched = FlightDeck(), 0
+    under_way: list[Effect] = []
+    for choice in choices:
+        if choice == 0 and not deck.full:
+            deck.add(flight(launched, calls=calls[launched]))
+            launched += 1
+        elif under_way:
+            deck.finished(*under_way.pop(choice % len(under_way)))
+        under_way += deck.effects()
+        assert sum(stage is Stage.FIRST and flight.calls for flight, stage in under_way) <= 1
+        assert len(deck) == 0 or under_way, "something goes on"
+
+
+def test_of_the_calls_of_a_flight_each_waits_for_the_one_before_to_the_same_partition() -> None:
+    def call(place: int, value: bytes) -> OutRecord:
+        return OutRecord("retail.ops", place, b"cloud", value)
+
+    here, there = [call(1, b"a"), call(2, b"b"), call(1, b"c"), call(1, b"d")], [call(1, b"e"), call(1, b"f")]
+    outcome, state = OutRecord("retail.conflicts", 0, b"x", b"1"), OutRecord("retail.state", 0, b"y", b"2")
+    made = Flight(
+        [
+            PartitionFlight(0, [outcome, *here], [state], [], [], [], PartitionWork(0), {}, calls=here),
+            PartitionFlight(1, [*there], [], [], [], [], PartitionWork(1), {}, calls=there),
+        ]
+    )
+    rounds = [[record.value for record in part] for part in made.rounds(Stage.FIRST)]
+    assert rounds == [[b"1", b"a", b"b", b"e"], [b"c", b"f"], [b"d"]]
+    assert made.rounds(Stage.SECOND) == [[state]]
 
 
 def test_a_full_deck_takes_no_flight() -> None:

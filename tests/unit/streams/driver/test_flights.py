@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError
 
 from driftlog_schemas import topics
+from driftlog_streams.core.flight import PartitionFlight
+from driftlog_streams.core.work import OutRecord, PartitionWork
 from driftlog_streams.errors import DeliveryFailed, OrderBroken, StoreFailed
 from driftlog_streams.faust_driver import pump as pumping
+from driftlog_streams.faust_driver.flights import Flights
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from tests.unit.streams.cloud import NOW_MS, change, command, count, key, stock
 from tests.unit.streams.driver.life import CONFLICTS, OPS, RECEIPTS, STATES, Died, Life, Lives
@@ -110,6 +113,30 @@ async def test_no_state_leaves_before_the_outcomes_of_its_flight(lives: Lives) -
     await life.until(lambda: bool(lives.deaths))
 
     assert b'"store-1.1":1' in (before.value or b"") and life.topic(STATES) == [before]
+
+
+async def test_calls_to_one_partition_leave_one_record_after_the_other(lives: Lives) -> None:
+    """The broker may lose one and take the next, which makes the one that was lost a repetition."""
+    sent: list[list[bytes | None]] = []
+    waiting: list[Any] = []
+
+    class Publisher:
+        def publish(self, records: Sequence[OutRecord], delivered: Any, failed: Any) -> None:
+            sent.append([record.value for record in records])
+            waiting.append(delivered)
+
+    life = lives.start()
+    await life.own(0)
+    pump = life.pump
+    flights = Flights(cast(Any, Publisher()), pump.flights._pulse, pump._metrics, pump)
+    calls = [OutRecord(OPS, place, b"cloud", name) for place, name in ((1, b"a"), (1, b"b"), (2, b"c"))]
+    part = PartitionFlight(0, [*calls], [], [], [], [], PartitionWork(0), {OPS: 3}, calls=calls)
+    flights.launch([part])
+    assert sent == [[b"a", b"c"]]
+    waiting.pop()({(OPS, 1): 7, (OPS, 2): 4})
+    assert sent == [[b"a", b"c"], [b"b"]] and len(flights) == 1
+    waiting.pop()({(OPS, 1): 8})
+    assert len(flights) == 0
 
 
 async def test_nothing_is_committed_while_a_flight_is_under_way(lives: Lives) -> None:
