@@ -34,6 +34,7 @@ from faust.types.tuples import ack_lock
 from mode.utils.futures import notify
 
 from driftlog_streams.errors import OrderBroken
+from driftlog_streams.faust_driver import unpacking
 from driftlog_streams.faust_driver.fetched import WholeRecords
 from driftlog_streams.faust_driver.reconnecting import pausing
 from driftlog_streams.faust_driver.sudden_end import die, leave
@@ -87,10 +88,11 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 
 
 class OurThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer in its thread, with pauses between attempts to connect, and with nothing left out of what is fetched."""
+    """aiokafka's consumer in its thread, with pauses between attempts to connect, and with nothing left out of what is fetched, and no more unpacked than fits."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         fetcher.MemoryRecords = WholeRecords  # the fetcher makes it by this name
+        unpacking.bound()
         consumer = super()._create_worker_consumer(transport)
         pausing(consumer._client)
         return consumer

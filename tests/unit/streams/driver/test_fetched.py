@@ -20,14 +20,16 @@ NOT_TEXT = "~}"
 """Two bytes, for which two that are no text are put in."""
 
 
-def batch(first: int, *records: tuple[bytes | None, list[tuple[str, bytes | None]]], attributes: int = 0) -> bytes:
-    """A batch of the log as a broker keeps it."""
-    builder = DefaultRecordBatchBuilder(2, 0, 0, 7, 0, 0, 1 << 20)
+def batch(
+    first: int, *records: tuple[bytes | None, list[tuple[str, bytes | None]]], attributes: int = 0, codec: int = 0
+) -> bytes:
+    """A batch of the log as a broker keeps it; `codec` is Kafka's number of a compression."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, 7, 0, 0, 1 << 23)
     for n, (value, headers) in enumerate(records):
         builder.append(n, 1000, b"key", value, headers)
     data = bytearray(builder.build().replace(NOT_TEXT.encode(), b"\xff\xfe"))
     struct.pack_into(">q", data, 0, first)
-    struct.pack_into(">h", data, ATTRIBUTES, attributes | APPEND_TIME)
+    struct.pack_into(">h", data, ATTRIBUTES, attributes | codec | APPEND_TIME)
     struct.pack_into(">I", data, CRC, calc_crc32c(data[COVERED:]))
     return bytes(data)
 
