@@ -112,9 +112,11 @@ class PartitionMerger:
 
     # -- one record
 
-    def crowded(self, admission: Admission) -> bool:
-        """Must what is merged be committed before this record is merged? Then its chain's row has no room for it until then."""
-        if isinstance(admission, Refusal):
+    def crowded(self, admission: Admission, offset: int) -> bool:
+        """Must what is merged be committed before this record is merged? Then its chain's row has no room for it until then. Where all before it is, nobody
+        waits: what a row has of later records, as a crash may let it out ahead, is committed behind this one.
+        """
+        if isinstance(admission, Refusal) or self.committed >= offset:
             return False
         batch = admission.batch
         row = self._at.book.get(batch.replica)

@@ -174,10 +174,10 @@ class MergePump:
     def _crowded(self, message: Any, admission: Admission) -> bool:
         """Has its chain's row no room for this record before what is merged is committed?"""
         merger = self._merger_of(message)
-        if merger is None or not merger.crowded(admission):
+        if merger is None or not merger.crowded(admission, message.offset):
             return False
         merger.committed = self.committed(message.partition)
-        return merger.crowded(admission)
+        return merger.crowded(admission, message.offset)
 
     async def _commit_first(self, partition: int) -> None:
         """Let what is merged leave now, and commit what has left."""

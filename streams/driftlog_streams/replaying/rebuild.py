@@ -109,7 +109,8 @@ class Rebuild:
     def merge(self, admission: Admission, record: ChangelogRecord) -> None:
         """The same, admitted already."""
         work = self._merger.work
-        if len(work.merged) >= SEAL_RECORDS or work.size >= SEAL_BYTES or self._merger.crowded(admission):
+        full = len(work.merged) >= SEAL_RECORDS or work.size >= SEAL_BYTES
+        if full or self._merger.crowded(admission, record.offset):
             self._seal()  # before the record, so that whoever is told of each has taken all that is sealed
         self._merger.merge(admission, record.offset, record.append_ms)
         self.records += 1

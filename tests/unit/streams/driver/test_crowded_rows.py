@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from driftlog_schemas import row_room
+from driftlog_schemas.messages import ChainEntry, ChainRow
 from tests.unit.streams.cloud import command, count, stock
-from tests.unit.streams.driver.life import OPS, Lives
+from tests.unit.streams.driver.life import OPS, RECEIPTS, Lives
 
 BATCHES, ENTRIES = 10, 3
 
@@ -45,3 +46,21 @@ async def test_one_whose_replica_asks_for_all_of_it_is_refused_at_once(lives: Li
     row = life.pump.mergers[0]._at.book.get("store-1.1")
     assert row is not None and row.notice is not None
     assert (row.last, row.notice.code) == (3, "early"), "the fourth was `window_full`, and the fifth came before it"
+
+
+async def test_a_row_that_a_crash_has_let_out_ahead_holds_up_nothing(lives: Lives) -> None:
+    """A batch that came early, and names as unanswered none before it: those before it came later, and fill the row. What would be waited for is not
+    committed before this one is merged."""
+    cloud = lives.cloud
+    early = cloud.batch(command("c5", count(stock(), 1, 5)), number=5, prev=b"\x05" * 16, floor=5)
+    lives.broker.append(OPS, 0, b"store-1", early)
+    entries = tuple(ChainEntry(number, bytes(8), 20 + number) for number in (2, 3, 4))
+    row = ChainRow("store-1", "store-1.1", "retail", 0, 4, b"\x04" * 16, 2, entries, offset=24)
+    for _ in range(25):
+        lives.broker.append(OPS, 0, b"store-1", None)
+    lives.broker.append(RECEIPTS, 0, b"store-1.1", cloud.rules.records.encode_chain_row(row))
+    life = lives.start()
+    await life.own(0)
+    life.read()
+    await life.quiet()
+    assert life.pump.mergers[0].merged_to == 25 and life.committed() == 26
