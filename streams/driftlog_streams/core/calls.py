@@ -30,7 +30,7 @@ from driftlog_schemas.messages import (
 from driftlog_streams.core.call_running import REFUSED, CallRunner
 from driftlog_streams.core.emitting import FAILED, Emitter
 from driftlog_streams.core.partition import Partition
-from driftlog_streams.core.reaction_book import ReactionBook, failures, repeated, with_taken
+from driftlog_streams.core.reaction_book import ReactionBook, failures, repeated, with_taken, with_unlisted
 from driftlog_streams.core.trial import Watch
 from driftlog_streams.core.work import PartitionWork
 
@@ -188,8 +188,7 @@ class Calls:
         if calls is not None:
             self._list(calls, failed, append_ms)
         elif failed:
-            known = self._book.known
-            self._book.put(known._replace(unlisted=tuple(dict.fromkeys((*known.unlisted, *failed)))))
+            self._book.put(with_unlisted(self._book.known, failed))
         if ran.offset not in waiting:
             self._said.pop(ran.offset, None)
 

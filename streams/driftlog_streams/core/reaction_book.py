@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from driftlog_schemas import bounds
 from driftlog_schemas.identity import CLOUD, REACTION_REPLICA
 from driftlog_schemas.messages import Call, ChainRow, Reactions, Unlisted
@@ -18,6 +20,11 @@ from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core.chain import NO_REACTIONS
 from driftlog_streams.core.partition import Partition
 
+log = structlog.get_logger()
+
+MAX_REASONS, MAX_UNLISTED = 500, 10_000
+"""Unlisted calls of which the row keeps why they failed, and all that it keeps."""
+NOT_KEPT = "too many failed at once to keep why"
 MAX_OPEN = 1000
 """Failed calls that may be sent again; the oldest are given up."""
 
@@ -33,10 +40,21 @@ def with_taken(known: Reactions, calls: Sequence[Call]) -> Reactions:
     return known._replace(taken={**known.taken, calls[-1].source: calls[-1].position})
 
 
+def with_unlisted(known: Reactions, failed: Iterable[Unlisted]) -> Reactions:
+    """What is known when these have failed, too. A row must find room for all of them, so only of the first it keeps why."""
+    found = {(one.offset, one.call): one for one in (*known.unlisted, *failed)}
+    unlisted = [one if at < MAX_REASONS else one._replace(reason="") for at, one in enumerate(found.values())]
+    if len(unlisted) > MAX_UNLISTED:
+        log.error(
+            "calls of reactions have failed that are not listed: too many at once", calls=len(unlisted) - MAX_UNLISTED
+        )
+    return known._replace(unlisted=tuple(unlisted[:MAX_UNLISTED]))
+
+
 def failures(calls: Sequence[Call], failed: Iterable[Unlisted]) -> list[tuple[Call, str, str]]:
     """Those of the calls of a record that failed, each with code and reason, as they are set aside."""
     return [
-        (calls[at], code, f"{calls[at].reaction} called for {calls[at].command}: {reason}")
+        (calls[at], code, f"{calls[at].reaction} called for {calls[at].command}: {reason or NOT_KEPT}")
         for _, at, code, reason in failed
         if at < len(calls)
     ]

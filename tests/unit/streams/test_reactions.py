@@ -11,14 +11,15 @@ from typing import NoReturn
 
 import pytest
 
+from driftlog_schemas import bounds
 from driftlog_schemas.identity import REACTION_REPLICA
-from driftlog_schemas.messages import CommandOutcome, Verdict
-from driftlog_streams.core import emitting, reaction_book
+from driftlog_schemas.messages import CommandOutcome, Reactions, Unlisted, Verdict
+from driftlog_streams.core import calls, emitting, reaction_book
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.parking import Blocker
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
 from driftlog_streams.core.trial import Overrun
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.replaying.open_calls import take_over
@@ -205,6 +206,30 @@ def test_what_failed_right_after_a_take_over_outlives_a_second_crash() -> None:
     world.again()
     world.settle()
     assert world.stock() == (5, 1)
+
+
+def test_many_that_failed_right_before_a_take_over_find_room_in_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that one worker had answered since it committed last is merged by the next one before it has read again what was called for."""
+    failed, code = range(reaction_book.MAX_UNLISTED + 1), "reaction_refused"
+    many = [Unlisted(1 << 40, at, code, "r" * bounds.MAX_REASON) for at in failed]
+    known = reaction_book.with_unlisted(Reactions(), many)
+    waiting = tuple((1 << 40, at) for at in range(calls.MAX_WAITING))
+    known = known._replace(waiting=waiting, open=(bytes(8),) * reaction_book.MAX_OPEN)
+    assert reaction_book.with_unlisted(known, many[:3]).unlisted == known.unlisted, "each is there once"
+    world = refused_after_a_take_over()
+    world.fly(1)
+    row = replace(world.row(1), reactions=known)
+    assert len(world.rules.records.encode_chain_row(row)) < MAX_RECORD_BYTES
+
+    monkeypatch.setattr(reaction_book, "MAX_REASONS", 0)
+    world = refused_after_a_take_over()
+    world.step(1)
+    world.fly(1)
+    assert [one.reason for one in world.row(1).reactions.unlisted] == [""]
+    world.start()
+    world.settle()
+    (one,) = world.quarantined
+    assert one.reason.endswith(reaction_book.NOT_KEPT)
 
 
 @pytest.mark.parametrize("deliveries", [1, 2])
