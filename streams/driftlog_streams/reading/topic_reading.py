@@ -1,7 +1,7 @@
 """Partitions of a topic from where one stands to their present end, which is asked for first.
 
 Records are read in blocks. Compaction may have removed the records before an end, so a partition is also at its end when the
-broker says so.
+broker says so. What cannot be unpacked is passed over (`not_unpacked`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from driftlog_schemas.tuples import maker
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
 from driftlog_streams.reading.asking_again import while_refused_with
+from driftlog_streams.reading.not_unpacked import NOT_UNPACKED, behind
 from driftlog_streams.reading.offsets import watermarks
 from driftlog_streams.reading.plain_reader import plain_reader
 
@@ -75,7 +76,7 @@ def to_present_end(
 ) -> Iterator[Block]:
     """Blocks of records of each partition from its start to its present end. Raises KafkaException, `RecoveryFailed`."""
     ends: dict[int, int] = {}
-    assigned = []
+    following: dict[int, int] = {}
     for partition, start in starts.items():
         low, high = extent(consumer, topic, partition)
         if start > high:
@@ -84,8 +85,8 @@ def to_present_end(
             )
         if high > max(start, low):
             ends[partition] = high
-            assigned.append(TopicPartition(topic, partition, max(start, low)))
-    consumer.assign(assigned)
+            following[partition] = max(start, low)
+    _assign(consumer, topic, following)
     moved = time.monotonic()
     while ends:
         messages = consumer.consume(BLOCK, 0.1)
@@ -94,10 +95,17 @@ def to_present_end(
         for partition, run in groupby(good, key=_partition):
             block.records.setdefault(partition, []).extend(_records([*run]))
         for partition, records in block.records.items():
+            following[partition] = records[-1].offset + 1
             if partition in ends and records[-1].offset + 1 >= ends[partition]:
                 block.read_to[partition] = records[-1].offset + 1
         for message in messages if len(good) < len(messages) else ():
             _take_error(message, ends, block)
+        for partition in {cast(int, message.partition()) for message in messages if _is_packed(message)} & ends.keys():
+            place = behind(consumer, topic, partition, following[partition], ends[partition])
+            following[partition] = place
+            if place >= ends[partition]:
+                block.read_to[partition] = place
+            _assign(consumer, topic, {one: at for one, at in following.items() if one in ends})
         for partition in block.read_to:
             del ends[partition]
         if block.records or block.read_to:
@@ -107,10 +115,20 @@ def to_present_end(
             raise RecoveryFailed(f"{topic} gives nothing for {stall_seconds:.0f} s before its end")
 
 
+def _assign(consumer: Consumer, topic: str, places: Mapping[int, int]) -> None:
+    consumer.assign([TopicPartition(topic, partition, at) for partition, at in places.items()])
+
+
+def _is_packed(message: Message) -> bool:
+    """Is it the word that a batch cannot be unpacked?"""
+    error = message.error()
+    return error is not None and error.code() == NOT_UNPACKED
+
+
 def _take_error(message: Message, ends: Mapping[int, int], block: Block) -> None:
     """What is no record: the end of a partition, before which compaction may have left a hole, or a trouble of the client's."""
     error, partition = message.error(), cast(int, message.partition())
-    if error is None:
+    if error is None or error.code() == NOT_UNPACKED:
         return
     if error.code() != KafkaError._PARTITION_EOF:
         log.warning("recovery", error=str(error))

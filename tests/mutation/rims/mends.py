@@ -5,7 +5,7 @@ The same as a slip in a rim: a text in a file, another in its place, and the tes
 
 from __future__ import annotations
 
-from tests.mutation.rims.mistake import CORE, EDGE, SCHEMAS, Mistake
+from tests.mutation.rims.mistake import CORE, DRIVER, EDGE, READING, SCHEMAS, Mistake
 
 CHAIN = ("tests/unit/streams/test_chain.py",)
 NET = ("tests/unit/streams/test_net.py",)
@@ -37,6 +37,28 @@ DIGESTS = ("tests/unit/streams/test_scope_digests.py",)
 AGREEMENT = ("tests/unit/edge/test_agreement.py",)
 
 MENDS: tuple[Mistake, ...] = (
+    # -- what is packed, and what stands before its time
+    Mistake(
+        "worker: a batch is unpacked into whatever room that takes",
+        f"{DRIVER}/unpacking.py",
+        "default_records.zstd_decode = _within(cramjam.zstd.decompress_into)",
+        "pass",
+        ("tests/unit/streams/driver/test_unpacking.py",),
+    ),
+    Mistake(
+        "reading: honest records behind a batch that cannot be unpacked are passed over",
+        f"{READING}/not_unpacked.py",
+        "while good - bad > 1:",
+        "while False:",
+        ("tests/unit/streams/test_not_unpacked.py",),
+    ),
+    Mistake(
+        "reactions: a row keeps why each of its unlisted calls has failed",
+        f"{CORE}/reaction_book.py",
+        'one if at < MAX_REASONS else one._replace(reason="")',
+        "one",
+        REACTIONS,
+    ),
     # -- what is taken back, and what is merged once more
     Mistake(
         "net: an answer with our row is lost with what was merged beside it",
