@@ -77,20 +77,19 @@ def test_no_order_of_deliveries_breaks_the_order_of_effects(choices: list[int]) 
         assert len(deck) <= LIMIT
 
 
-@given(st.lists(st.integers(0, 7), max_size=200), st.lists(st.booleans(), min_size=200, max_size=200))
-def test_calls_leave_when_earlier_ones_are_delivered(choices: list[int], calls: list[bool]) -> None:
-    """Whatever is lost on the way is then lost with all that follows it."""
-    deck, launched = FlightDeck(), 0
-    under_way: list[Effect] = []
-    for choice in choices:
-        if choice == 0 and not deck.full:
-            deck.add(flight(launched, calls=calls[launched]))
-            launched += 1
-        elif under_way:
-            deck.finished(*under_way.pop(choice % len(under_way)))
-        under_way += deck.effects()
-        assert sum(stage is Stage.FIRST and flight.calls for flight, stage in under_way) <= 1
-        assert len(deck) == 0 or under_way, "something goes on"
+def test_calls_leave_when_earlier_ones_are_delivered() -> None:
+    """Whatever is lost on the way is then lost with all that follows it. What calls for nothing waits behind them only for its turn."""
+    deck = FlightDeck()
+    first, second, third = flight(0, calls=True), flight(1, calls=True), flight(2)
+    for made in (first, second, third):
+        deck.add(made)
+    assert deck.effects() == [Effect(first, Stage.FIRST)]
+    deck.finished(first, Stage.FIRST)
+    assert deck.effects() == [Effect(first, Stage.SECOND), Effect(second, Stage.FIRST), Effect(third, Stage.FIRST)]
+    deck.finished(third, Stage.FIRST)
+    assert deck.effects() == []
+    deck.finished(second, Stage.FIRST)
+    assert deck.effects() == [Effect(second, Stage.SECOND), Effect(third, Stage.SECOND)]
 
 
 def test_of_the_calls_of_a_flight_each_waits_for_the_one_before_to_the_same_partition() -> None:
