@@ -14,8 +14,10 @@ Nothing is written where nothing would change, so an idle partition does not gro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from itertools import islice
+from operator import ge
+from typing import TypeVar
 
 from driftlog_crdt import AlgebraError
 from driftlog_schemas.errors import ContractError
@@ -27,7 +29,11 @@ from driftlog_streams.core.memory import MAX_FORGOT, NOTHING
 from driftlog_streams.core.over import MAX_OVER, may_go
 from driftlog_streams.core.rules import SpaceRules
 
+T = TypeVar("T")
 _OURS = (CLOUD_REPLICA, REACTION_REPLICA)
+PURGE_BYTES, RETIRED_BYTES = 450 << 10, 300 << 10
+"""So much of a record, at most, is of documents and of lives: with the longest names a batch has no room for as many as may be in one."""
+LONGEST_KEY, BESIDES = 4096, 8
 MANY = 16
 """Of so many lives without a row one more row may wait for others to go with it: the record that tells of them is written anew each time."""
 
@@ -57,13 +63,41 @@ def plan(
             ended.append(row.replica)
         elif row.head and not row.ended and row.offset < floor and row.replica not in _OURS:
             lives.append(row.replica)
-    silent = [replica for replica in lives if replica not in alive]
-    retired = {r: device_of(r) if active(device_of(r)) else "" for r in silent[:MAX_RETIRED]}
-    purge = dict(islice(dead, MAX_PURGE))
+    silent = (replica for replica in lives if replica not in alive)
+    retired = {
+        r: device_of(r) if active(device_of(r)) else "" for r in _fitting(silent, MAX_RETIRED, RETIRED_BYTES, _of_life)
+    }
+    purge = dict(_fitting(dead, MAX_PURGE, PURGE_BYTES, _of_document))
     over = _leaving(ended, known_over)
     if not (purge or retired or over or floor > last.offset):
         return None
     return Forgetting(floor, retired, purge, over=over)
+
+
+def is_full(forgetting: Forgetting) -> bool:
+    """Is it as much as one record holds, so that there may be more?"""
+    most = MAX_PURGE, MAX_RETIRED, MAX_OVER_AT_ONCE
+    count = len(forgetting.purge), len(forgetting.retired), len(forgetting.over)
+    room = PURGE_BYTES - sum(map(_of_document, forgetting.purge.items()))
+    return any(map(ge, count, most)) or room < LONGEST_KEY
+
+
+def _fitting(found: Iterable[T], most: int, room: int, size: Callable[[T], int]) -> Iterator[T]:
+    """The first of these, so many at most, and so many bytes."""
+    for one in islice(found, most):
+        room -= size(one)
+        if room < 0:
+            return
+        yield one
+
+
+def _of_life(replica: str) -> int:
+    return len(replica) + len(device_of(replica)) + BESIDES
+
+
+def _of_document(document: tuple[bytes, bytes]) -> int:
+    key, seen = document
+    return len(key) + len(seen) + BESIDES
 
 
 def _leaving(ended: Collection[str], known: int) -> tuple[str, ...]:

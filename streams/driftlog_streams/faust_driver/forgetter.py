@@ -22,7 +22,7 @@ from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import ChainRow, Forgetting
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.core.forgetting import next_batch, plan, readable, tombstones
+from driftlog_streams.core.forgetting import is_full, next_batch, plan, readable, tombstones
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 LOOKS = 100
 """So often a partition is looked at within its retention."""
+OFTENER = 4
+"""So much more often where there was more to forget than one record holds; of four times as many a row has room (`memory.MAX_FORGOT`)."""
 LEAST_SECONDS, MOST_SECONDS = 1.0, 6 * 3600.0
 
 
@@ -75,11 +77,14 @@ class Forgetter:
         self._committed = committed
         self._row = row
         self._seconds = LEAST_SECONDS
+        self._retention = 0.0
+        self._more = False
+        """Had somebody more to forget than one record holds?"""
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(self._pause)
             try:
                 await self._look()
             except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:
@@ -90,7 +95,7 @@ class Forgetter:
         if not stores:
             return
         pass_time(self._publisher)
-        loop = asyncio.get_running_loop()
+        loop, self._more = asyncio.get_running_loop(), False
         then = await loop.run_in_executor(None, self._asked, list(stores))
         for partition, floor in then.floors.items():
             if partition not in self._stores():
@@ -101,13 +106,21 @@ class Forgetter:
             found = await loop.run_in_executor(None, self._planned, stores[partition], known, floor, then.alive)
             if found is not None and partition in self._stores() and self._row(partition) == known:
                 self._write(partition, known, found)
+                self._more = self._more or is_full(found)
+
+    @property
+    def _pause(self) -> float:
+        return (
+            max(LEAST_SECONDS, min(self._seconds, self._retention / LOOKS / OFTENER)) if self._more else self._seconds
+        )
 
     def _asked(self, partitions: list[int]) -> _Then:
         """How it was as long ago as tombstones are kept, by the topic's own setting."""
         name = self._rules.topics.state
         found = self._admin.existing([name, topics.HEARTBEATS])
         retention_ms = int(found[name].settings.get(topics.RETENTION, topics.RETENTION_MS))
-        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, retention_ms / 1000 / LOOKS))
+        self._retention = retention_ms / 1000
+        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, self._retention / LOOKS))
         heartbeats = found.get(topics.HEARTBEATS)
         then_ms = self._past.now(partitions, heartbeats=tell_the_time(heartbeats)) - retention_ms
         if then_ms <= 0:

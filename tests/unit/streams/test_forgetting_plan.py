@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from driftlog_schemas import bounds
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body
 from driftlog_schemas.forgetting_codec import MAX_PURGE, MAX_RETIRED, digest_of
-from driftlog_schemas.identity import CLOUD_REPLICA
+from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId, document_key
 from driftlog_schemas.messages import ChainRow, Forgetting, Forgot
-from driftlog_streams.core.forgetting import next_batch, plan, readable, tombstones
+from driftlog_streams.core.forgetting import is_full, next_batch, plan, readable, tombstones
 from driftlog_streams.core.memory import MAX_FORGOT
 from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
 
@@ -58,6 +60,19 @@ def test_what_does_not_fit_waits_for_the_next_look() -> None:
     found = plan(None, 10, dead, rows, everybody)
     assert found is not None
     assert (len(found.retired), len(found.purge)) == (MAX_RETIRED, MAX_PURGE)
+
+
+def test_however_long_the_names_are_one_record_holds_what_is_to_be_forgotten() -> None:
+    """What did not fit would never be written, and nothing else of any partition that is looked at behind this one."""
+    scope = "s" * bounds.MAX_SCOPE
+    dead = [(document_key(DocumentId("Stock", scope, f"{n:0512}")), HEAD[:8]) for n in range(MAX_PURGE)]
+    rows = [row(f"{n:063}.{n:08}", offset=1) for n in range(MAX_RETIRED)]
+    found = plan(None, 10, dead, rows, lambda device: True)
+    assert found is not None and len(found.purge) > 300 and len(found.retired) > 1500
+    assert len(encode_body(next_batch(None, "retail", 0, found))) < MAX_BATCH_BYTES
+    assert is_full(found)
+    small = plan(None, 10, dead[:5], rows[:5], lambda device: True)
+    assert small is not None and not is_full(small)
 
 
 def test_the_next_batch_is_the_next_of_the_clouds_chain() -> None:

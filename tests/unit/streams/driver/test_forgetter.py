@@ -14,6 +14,7 @@ import structlog
 from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import Forgetting, Heartbeat
+from driftlog_streams.core import forgetting
 from driftlog_streams.core.admission import Admitted
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.store_mark import StoreMark
@@ -336,6 +337,29 @@ async def test_a_partition_is_looked_at_a_hundred_times_within_its_retention(
     monkeypatch.setattr(world.topics, "existing", lambda names: found)
     await world.forgetter._look()
     assert world.forgetter._seconds == seconds
+
+
+async def test_where_one_record_does_not_hold_all_it_is_looked_at_again_sooner(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "MAX_PURGE", 1)
+    for document in (
+        stock("a"),
+        stock("b"),
+        stock("c"),
+    ):  # one of them leaves with the first that goes, for their scope's digest
+        gone = change(document, "", "delete", None, 1, context={})
+        world.append(world.cloud.batch(command(f"gone-{document.id}", gone)))
+    world.day("store-2.7")
+    assert await world.look() is None
+    world.pass_retention()
+    world.day()
+    for _ in range(2):
+        found = await world.look()
+        assert found is not None and len(found.purge) == 1
+        assert world.forgetter._pause == RETENTION_SECONDS / 400
+    assert await world.look() is None
+    assert world.forgetter._pause == RETENTION_SECONDS / 100
 
 
 async def until(fact: Callable[[], bool]) -> None:
