@@ -242,6 +242,35 @@ def test_notes_are_bounded_by_a_new_life(
     assert replica.lives.all()[-2].replica == first, "one life, not one for each pass"
 
 
+def test_where_something_always_waits_lives_are_not_drawn_one_after_another(
+    lives: Callable[..., Replica], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letting_go, "MOST_NOTES", 40)
+    replica = lives()
+    for number in range(40):
+        replica.run("sense", store="s1", name=f"n{number}")
+    replica.commit()
+    sync(replica, cloud)
+    days_pass(replica, cloud, 2)
+    replica.do("sense", store="s1", name="waits")
+    steps = 0
+    while (step := replica.letting_go.step()) is not None and steps < 100:
+        replica.journal.stage(step.writes, sync=False)
+        replica.commit()
+        steps += 1
+    assert steps < 100, "a pass comes to its end"
+    assert [life.why for life in replica.lives.all()] == ["", LET_GO]
+
+    sync(replica, cloud)
+    for number in range(20):
+        replica.run("sense", store="s1", name=f"more {number}")
+    replica.commit()
+    sync(replica, cloud)
+    days_pass(replica, cloud, 2)
+    let_go(replica)
+    assert list(replica.store.scan(Family.META, keys.GOING_UP)) == [], "what was left goes with a later life"
+
+
 def restored(folders: Folders, cloud: Cloud, name: str, to: str) -> Replica:
     """A backup of a folder, made before that went on."""
     folders.copy(name, to)
