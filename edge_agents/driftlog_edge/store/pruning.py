@@ -8,6 +8,9 @@ whatever the clock says: one that jumps a year ahead takes no answer away from a
 
 A pass goes through the logs in their order, a few commands at a time, and ends at the first that is young. What it passed over is looked at again
 by a later pass from the start.
+
+A stamp that lies ahead of now is of a clock that was wrong, perhaps by years, and tells no age. Such a command is at least as old as every later one: it goes
+when one behind it is old.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 
+from driftlog_crdt.hlc import DEFAULT_BOUND_MS
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
@@ -39,10 +43,14 @@ class Pruning:
         self._keep_ms = keep_ms
         self._at = 0
         """Up to which lsn the passes have come."""
+        self._of_no_age = 0
+        """The first command that was passed over because its stamp lies ahead; 0 for none."""
+        self._old_to = 0
+        """Up to this lsn those are old that tell no age: this one is."""
 
     def from_the_start(self) -> None:
         """Let the next pass look again at what earlier ones have passed over."""
-        self._at = 0
+        self._at = self._of_no_age = self._old_to = 0
 
     def step(self) -> dict[Place, bytes | None] | None:
         """The writes that forget some of what is done; stage them before the next step. None when nothing is old enough."""
@@ -57,11 +65,18 @@ class Pruning:
         start = keys.lsn_key(self._at) if self._at else b""
         for key, value in islice(self._journal.scan(Family.OPLOG, b"", start), LOOK_AT):
             lsn, command = keys.parse_lsn(key), decode_logged(value).command
-            if lsn > newest - KEEP_LAST or self._young(command.hlc >> 16):
+            ahead = self._ahead(command.hlc >> 16)
+            if lsn > newest - KEEP_LAST or not (ahead or self._old(command.hlc >> 16)):
                 break
             looked += 1
             self._at = lsn
-            self._forget(lsn, command, writes)
+            if self._of_no_age and not ahead:  # it is old, and so are those before it
+                self._old_to, self._at, self._of_no_age = lsn, self._of_no_age - 1, 0
+                break
+            if ahead and lsn > self._old_to:
+                self._of_no_age = self._of_no_age or lsn
+            else:
+                self._forget(lsn, command, writes)
         return looked
 
     def _forget(self, lsn: int, command: Command, writes: dict[Place, bytes | None]) -> None:
@@ -81,7 +96,7 @@ class Pruning:
         looked = 0
         for key, _ in islice(self._journal.scan(Family.META, keys.ANSWERED), LOOK_AT):
             at_ms, command_id = keys.parse_answered(key)
-            if self._young(at_ms):
+            if not self._old(at_ms):
                 break
             looked += 1
             writes[Family.META, key] = None
@@ -90,5 +105,8 @@ class Pruning:
                 writes[Family.COMMANDS, command_id.encode()] = None
         return looked
 
-    def _young(self, at_ms: int) -> bool:
-        return self._now_ms() - at_ms <= self._keep_ms
+    def _old(self, at_ms: int) -> bool:
+        return self._now_ms() - at_ms > self._keep_ms
+
+    def _ahead(self, at_ms: int) -> bool:
+        return at_ms > self._now_ms() + DEFAULT_BOUND_MS

@@ -32,8 +32,8 @@ def keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftlog_edge.store.pruning.KEEP_LAST", 1)
 
 
-def prune(replica: Replica) -> None:
-    pruning = Pruning(replica.journal, replica.views.backlog, replica.clock.wall_ms, WEEK_MS)
+def prune(replica: Replica, pruning: Pruning | None = None) -> None:
+    pruning = pruning or Pruning(replica.journal, replica.views.backlog, replica.clock.wall_ms, WEEK_MS)
     while (writes := pruning.step()) is not None:
         replica.journal.stage(writes, sync=False)
     replica.commit()
@@ -105,6 +105,33 @@ def test_what_is_not_done_is_kept_however_old(replica: Replica, cloud: Cloud, co
 
     assert logged(replica) == ["new", "waits"]
     assert len(list(replica.store.scan(Family.OPLOG, b""))) == 2
+
+
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_a_stamp_of_years_ahead_keeps_nothing_here_for_years(
+    replica: Replica, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("driftlog_edge.store.pruning.LOOK_AT", at_once)
+    years_ms = 4 * 365 * 24 * 3_600_000
+    receive(replica, "before")
+    replica.clock.ms += years_ms
+    receive(replica, *(f"ahead {number}" for number in range(5)))
+    replica.clock.ms -= years_ms
+    sync(replica, cloud)
+    replica.executor.stamps.contradicted(replica.clock.ms + years_ms, replica.clock.ms)
+    pruning = Pruning(replica.journal, replica.views.backlog, replica.clock.wall_ms, WEEK_MS)
+    receive(replica, "a", "b", "c")
+    sync(replica, cloud)
+
+    prune(replica, pruning)
+    assert len(logged(replica)) == 9, "all of it is young, whatever the stamps say"
+    replica.clock.pass_seconds(6 * 24 * 3600)
+    receive(replica, "d")
+    sync(replica, cloud)
+    replica.clock.pass_seconds(2 * 24 * 3600)
+    receive(replica, "new")
+    prune(replica, pruning)
+    assert logged(replica) == ["d", "new"]
 
 
 def test_a_clock_that_jumps_takes_no_answer_of_the_newest_away(
