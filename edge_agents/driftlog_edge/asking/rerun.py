@@ -73,6 +73,7 @@ class Rerun:
 
     async def _some(self) -> None:
         done = None
+        await self._committer.room()
         try:
             for _ in range(AGAIN_AT_ONCE):
                 executed = self._again.next()

@@ -20,10 +20,15 @@ import json
 from collections.abc import Collection, Iterable
 from typing import NamedTuple, TypeAlias
 
+import structlog
+
+from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Clock, Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
+
+log = structlog.get_logger()
 
 KEEP_SECONDS = 10.0
 KEEP_AGES_SECONDS = 60.0
@@ -108,7 +113,10 @@ class Freshness:
             self._keep_ages_at = now.at + KEEP_AGES_SECONDS
             steps = [[*p, m.wall_ms, now.at - m.at, m.sure] for p, m in self._known.items()]
             kept = {"wall_ms": now.wall_ms, "at": now.at, "boot": self._clock.boot(), "steps": steps}
-            self._committer.stage({(Family.META, keys.FRESHNESS): json.dumps(kept).encode()}, sync=False)
+            try:
+                self._committer.stage({(Family.META, keys.FRESHNESS): json.dumps(kept).encode()}, sync=False)
+            except EdgeError as error:  # nothing is taken any more
+                log.warning("since when the replica is in step is not written down", reason=str(error))
             self._kept = dict(self._known)
 
 

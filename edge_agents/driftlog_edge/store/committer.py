@@ -7,6 +7,9 @@ Callers that were answered together come back together. If their next writes mad
 each would idle half the time; so a group leaves as soon as it is half as large as the last one, and the disk writes one half while the
 loop runs the commands of the other.
 
+Who comes while as much waits as may waits for room in the order of coming, and goes ahead of who comes later: where many callers never stop, the disk is
+never idle.
+
 What need not be synced is written on the loop: the library lets nobody else run while it writes, whichever thread calls it, so handing over
 would only cost. A sync is always the thread's: a disk that hangs must hold up nobody but those who wait for it.
 """
@@ -14,6 +17,7 @@ would only cost. A sync is always the thread's: a disk that hangs must hold up n
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -21,10 +25,14 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeAlias
 
+import structlog
+
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Place, Store, Writes
 from driftlog_edge.store.changes import Changed, ChangeLog
 from driftlog_edge.store.journal import Journal, Ticket, changed_by, merged
+
+log = structlog.get_logger()
 
 HALF_AT_LEAST = 16
 """A group leaves early from this size on: a smaller one costs the loop more in handing over than the disk gains."""
@@ -49,13 +57,33 @@ class Committer:
         follows a return, a new life. Commands do not wait for it: they only add to what is pending."""
         self._idle = asyncio.Event()
         self._idle.set()
+        self._queue: deque[asyncio.Future[None]] = deque()
+        """Who waits for room, in the order of coming."""
         self._ended: EdgeError | None = None
 
     async def room(self) -> None:
-        """Wait until the disk has come nearer. To be called before something is decided: what is decided is staged at once,
-        for the next decision builds on it."""
-        while self._journal.full:
-            await self._idle.wait()
+        """Wait until there is room for what the caller is about to decide. What is decided is staged at once, for the next decision builds on it.
+
+        Raises what `end` was told: then nothing may be decided any more.
+        """
+        if self._ended is None and (self._journal.full or self._queue):
+            loop = asyncio.get_running_loop()
+            turn: asyncio.Future[None] = loop.create_future()
+            self._queue.append(turn)
+            try:
+                await turn
+            finally:
+                loop.call_soon(self._let_in)  # when this caller has staged, or gone
+        if self._ended is not None:
+            raise self._ended
+
+    def _let_in(self) -> None:
+        """The next who waits for room may go on, if there is some."""
+        while self._queue and (self._ended is not None or not self._journal.full):
+            turn = self._queue.popleft()
+            if not turn.done():  # else the caller has gone
+                turn.set_result(None)
+                return
 
     def stage(
         self,
@@ -97,9 +125,11 @@ class Committer:
     def _come_round(self) -> None:
         """The loop has come round: nobody who stages is in the middle of anything."""
         self._soon = None
-        if any(ticket.sync for ticket in self._journal.take()):
-            self.before_sync()
-        self._next()
+        try:
+            if any(ticket.sync for ticket in self._journal.take()):
+                self.before_sync()
+        finally:
+            self._next()
 
     def _next(self) -> None:
         self._soon = None
@@ -129,17 +159,30 @@ class Committer:
             raise error  # a defect stays loud, but it must not leave later callers waiting
 
     def _finish(self, group: list[Ticket], error: BaseException | None) -> None:
-        if error is None:
-            self._journal.written(group)
-            self._changes.written()
-        else:
-            self._changes.failed()
-            self._journal.failed(error if isinstance(error, EdgeError) else EdgeError(repr(error)))
-        self._next()
+        try:
+            if error is None:
+                self._journal.written(group)
+                self._changes.written()
+            else:
+                self._changes.failed()
+                self._give_up(error if isinstance(error, EdgeError) else EdgeError(repr(error)))
+        finally:  # a defect goes on up, and leaves nobody waiting
+            self._next()
+            self._let_in()
+
+    def _give_up(self, error: EdgeError) -> None:
+        try:
+            self._journal.failed(error)
+        except (
+            EdgeError
+        ) as unreadable:  # a damaged store: what is remembered may not be true, so nothing is built on it
+            log.error("what is in the store cannot be read again; it takes no writes any more", reason=str(unreadable))
+            self.end(unreadable)
 
     def end(self, why: EdgeError) -> None:
         """From now on nothing is taken: who stages something is told why."""
         self._ended = why
+        self._let_in()
 
     async def settled(self) -> None:
         """Return when all that waits now is in the store; what comes later is not waited for. Raises what they are told."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 
+from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Family, Place, Store, Writes
 from driftlog_edge.store.changes import ANEW, Changed
 from driftlog_edge.store.overlay import Overlay, laid_over
@@ -179,20 +181,30 @@ class Journal:
                 ticket.done(None)
 
     def failed(self, error: Exception) -> None:
-        """The store did not take a group: give up all that waits, and say so to everyone."""
+        """The store did not take a group: give up all that waits, and say so to everyone.
+
+        Raises what the store raises where it cannot be read again, once everyone has forgotten and was told: not all of what is remembered is true then.
+        """
         self.refusal = str(error)
+        unreadable: EdgeError | None = None
         self._facts.clear()  # as all that is remembered: what a failed disk holds is looked up
         waiting = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
         given_up = self._over.clear()
-        for follow in self._on_given_up:
-            follow(given_up)
-        for forget in self._forget:
-            forget()
-        for ticket in waiting:
-            if ticket.done is not None:
-                ticket.done(error)
+        try:
+            taking_back: list[Callable[[], None]] = [partial(follow, given_up) for follow in self._on_given_up]
+            for forget in (*taking_back, *self._forget):
+                try:
+                    forget()
+                except EdgeError as met:
+                    unreadable = unreadable or met
+        finally:
+            for ticket in waiting:
+                if ticket.done is not None:
+                    ticket.done(error)
+        if unreadable is not None:
+            raise unreadable
 
 
 def merged(group: list[Ticket]) -> tuple[dict[Place, bytes | None], bool]:

@@ -68,8 +68,8 @@ EDGES: tuple[Mistake, ...] = (
         "committer: what shares a sync sends its group off",
         f"{EDGE}/store/committer.py",
         """        self._soon = None
-        if any""",
-        "        if any",
+        try:""",
+        "        try:",
         ("tests/unit/edge/test_committer.py",),
     ),
     Mistake(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_edge.errors import DiskFull, EdgeError
+from driftlog_edge.errors import DiskFull, EdgeError, StoreDamaged
 from driftlog_edge.ports import Family, Writes
 from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.committer import Committer
@@ -193,6 +193,106 @@ async def test_callers_wait_for_room_in_bytes_too(rig: Rig, monkeypatch: pytest.
     rig.store.gate.set()
     await asyncio.gather(room, staged)
     await rig.committer.room()
+
+
+async def test_who_waits_for_room_is_let_in_though_others_never_stop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftlog_edge.store.journal.MAX_WAITING", 40)
+    written = 0
+
+    async def write_on() -> None:
+        nonlocal written
+        while written < 4_000:
+            await rig.committer.room()
+            written += 1
+            await rig.put(str(written))
+
+    callers = [asyncio.ensure_future(write_on()) for _ in range(40)]
+    await asyncio.sleep(0)
+    assert rig.journal.full
+    late = asyncio.ensure_future(rig.committer.room())
+    await asyncio.wait([late, *callers], return_when=asyncio.FIRST_COMPLETED)
+    assert late.done() and written < 4_000
+    await asyncio.gather(*callers)
+
+
+async def test_callers_get_room_in_the_order_in_which_they_came_and_who_goes_holds_up_nobody(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.store.journal.MAX_WAITING", 2)
+    rig.store.gate.clear()
+    staged = [rig.put(str(n)) for n in range(2)]
+    await rig.busy()
+    order: list[int] = []
+
+    async def come(number: int) -> None:
+        await rig.committer.room()
+        order.append(number)
+        await rig.put(f"later {number}")
+
+    waiting = [asyncio.ensure_future(come(number)) for number in range(9)]
+    await asyncio.sleep(0)
+    for gone in (0, 4, 8):
+        waiting[gone].cancel()
+    rig.store.gate.set()
+    await asyncio.gather(*staged, *waiting, return_exceptions=True)
+    assert order == [1, 2, 3, 5, 6, 7]
+
+
+class Blind(SlowDisk):
+    """A store that is found to be damaged: nothing of it can be read from then on."""
+
+    blind = False
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        self._see()
+        return super().get(family, key)
+
+    def _see(self) -> None:
+        if self.blind:
+            raise StoreDamaged("a table cannot be read", "salvage it")
+
+
+async def test_a_store_that_cannot_be_read_again_leaves_nobody_waiting_and_takes_nothing_more(tmp_path: Path) -> None:
+    store = Blind(tmp_path / "store")
+    journal = Journal(store)
+    forgotten: list[str] = []
+    for name in ("first", "second"):
+        journal.on_rollback(lambda name=name: forgotten.append(name))  # type: ignore[misc]
+        journal.on_rollback(lambda: journal.get(Family.META, b"life") and None)
+    committer = Committer(journal, store, ChangeLog(store, "a"))
+    store.blind, store.error = True, StoreDamaged("a table cannot be read", "salvage it")
+
+    staged = [committer.stage({(Family.META, b"%d" % n): b"x"}) for n in range(3)]
+    results = await asyncio.wait_for(asyncio.gather(*staged, return_exceptions=True), 30)
+
+    assert [type(one) for one in results] == [StoreDamaged] * 3
+    assert forgotten == ["first", "second"], "what is remembered is forgotten as far as that goes"
+    store.blind, store.error = False, None
+    with pytest.raises(StoreDamaged):
+        await committer.room()
+    with pytest.raises(StoreDamaged):
+        committer.stage({(Family.META, b"later"): b"x"})
+    await asyncio.wait_for(committer.drained(), 30)
+    committer.close()
+    store.close()
+
+
+async def test_a_defect_in_who_follows_the_writes_stays_loud_and_leaves_nobody_waiting(rig: Rig) -> None:
+    loud: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: loud.append(context["exception"]))
+    broken = [True, True]
+
+    def fails(which: int) -> None:
+        if broken[which]:
+            broken[which] = False
+            raise ZeroDivisionError("a defect")
+
+    rig.committer.before_sync = lambda: fails(0)
+    rig.journal.on_written(lambda writes: fails(1))
+    rig.put("a")
+    await asyncio.wait_for(rig.committer.drained(), 30)
+    await asyncio.wait_for(rig.put("b"), 30)
+    assert rig.has("b") and [type(e) for e in loud] == [ZeroDivisionError] * 2
 
 
 async def test_a_group_ends_where_it_has_its_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
