@@ -31,7 +31,7 @@ from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.fleet_watch import FleetWatch
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
-from driftlog_streams.faust_driver.overrides import FaustApp, PromptWorker
+from driftlog_streams.faust_driver.overrides import BoundedTables, FaustApp, PromptWorker
 from driftlog_streams.faust_driver.owned_watch import OwnedWatch
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -143,6 +143,7 @@ class WorkerHost:
             stream_buffer_maxsize=256,
             table_standby_replicas=0,
             Table=CrdtTable,
+            TableManager=BoundedTables,
         )
         source = app.topic(
             topics.ops, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",

@@ -12,6 +12,8 @@ Pinned to faust-streaming 0.15.3. What stock Faust loses, and what is done inste
 - its clients connect to a broker that is away without any pause: they are given one (`reconnecting`).
 - aiokafka sends no heartbeat while partitions are being taken over, and a take-over that is longer than the session timeout would be begun anew
   for ever: `BeatingListener` begins them before it.
+- where the broker is silent in a recovery for longer than `broker_request_timeout` it takes that for its own end, logs nothing, and never recovers
+  again: the worker keeps its partitions and merges nothing of them. `BoundedRecovery` fails then.
 - told to stop in the middle of its start it first waits for the group, longer than its supervisor waits for it: `PromptWorker` does not.
 - it spends two asyncio tasks on each record: `FastConsumer` calls the conductor directly when that cannot suspend.
 
@@ -27,6 +29,9 @@ from typing import Any
 
 import faust
 from aiokafka.consumer import fetcher
+from aiokafka.errors import KafkaTimeoutError
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery, ServiceStopped
 from faust.tables.table import Table
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -63,6 +68,7 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {
     "aiokafka.client.AIOKafkaClient._get_conn": ("self", "node_id", "group=<ConnectionGroup.DEFAULT: 0>", "no_hint=False"),
     "faust.app.base.App._new_transport": ("self",),
     "mode.worker.Worker._schedule_shutdown": ("self", "signal"),
+    "faust.tables.recovery.Recovery._wait": ("self", "coro", "timeout=None"),
     "faust.tables.base.Collection._changelog_topic_name": ("self",),
     "faust.tables.base.Collection.persisted_offset": ("self", "tp"),
     "faust.tables.base.Collection.apply_changelog_batch": ("self", "batch"),
@@ -77,6 +83,8 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
         "_committed_offset", "_read_offset", "_unacked_messages", "_waiting_for_ack", "_n_acked", "_commit_every",
     ),
     "faust.transport.conductor.Conductor": ("_tp_index",),
+    "faust.tables.manager.TableManager": ("_recovery",),
+    "faust.tables.recovery.Recovery": ("raise ServiceStopped()", "except ServiceStopped as exc:"),
     "aiokafka.consumer.consumer.AIOKafkaConsumer": ("_client", "_coordinator"),
     "aiokafka.consumer.group_coordinator.GroupCoordinator": ("self._heartbeat_task is None",),
     "aiokafka.consumer.fetcher.Fetcher": ("MemoryRecords(part_data[-1])",),
@@ -342,6 +350,29 @@ class PromptWorker(faust.Worker):
         if self._idle():
             leave()
         super()._schedule_shutdown(signal)
+
+
+class BoundedRecovery(Recovery):
+    """Faust's recovery, but that a step which takes too long ends the process."""
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
+        try:
+            await super()._wait(coro, timeout)
+        except ServiceStopped:
+            if self.should_stop:
+                raise
+            raise KafkaTimeoutError(f"the broker was silent for {timeout} s while partitions were taken over") from None
+
+
+class BoundedTables(TableManager):
+    """Faust's tables, with our recovery."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """See `faust.tables.manager.TableManager`."""
+        if self._recovery is None:
+            self._recovery = BoundedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
 
 class StateTable(Table[bytes, bytes]):

@@ -28,6 +28,14 @@ STANDBY = (f"{WORKER_TESTS}/test_standby.py",)
 CONNECTING = (f"{WORKER_TESTS}/test_reconnecting.py",)
 
 WORKER: tuple[Mistake, ...] = (
+    # -- Faust's recovery
+    Mistake(
+        "worker: a take-over that is given up without a word",
+        f"{DRIVER}/overrides.py",
+        "            if self.should_stop:\n                raise\n",
+        "            raise\n",
+        (f"{WORKER_TESTS}/test_bounded_recovery.py",),
+    ),
     # -- the worker's producer
     Mistake(
         "worker: acknowledged by the leader alone",

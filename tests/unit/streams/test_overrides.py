@@ -13,6 +13,8 @@ from driftlog_streams.faust_driver.overrides import (
     ATTRIBUTES,
     PRIVATE,
     BeatingListener,
+    BoundedRecovery,
+    BoundedTables,
     FastConsumer,
     FaustApp,
     OurThread,
@@ -41,7 +43,12 @@ def test_private_attributes_are_still_used(path: str) -> None:
     assert [name for name in ATTRIBUTES[path] if name not in source] == []
 
 
-@pytest.mark.parametrize("ours", [OurThread, BeatingListener, SafeConsumer, FastConsumer, FaustApp, StateTable])
+@pytest.mark.parametrize(
+    "ours",
+    [
+        OurThread, BeatingListener, SafeConsumer, FastConsumer, FaustApp, BoundedRecovery, BoundedTables, StateTable,
+    ],
+)  # fmt: skip
 def test_every_override_is_listed(ours: type) -> None:
     listed = {path.rpartition(".")[2] for path in PRIVATE}
     own = {
