@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
 from driftlog_schemas.silence import locked_out, nobody_answers
@@ -46,13 +47,24 @@ class Cluster(NamedTuple):
 class TopicsAdmin:
     """The topics of one cluster."""
 
-    def __init__(self, kafka: KafkaSettings | str, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, kafka: KafkaSettings | str, timeout: float = TIMEOUT_SECONDS, asking: AskingClient | None = None
+    ) -> None:
+        """`asking` is the client of a program that asks for as long as it runs; else it has one of its own, and hears who does not let it in."""
         found = kafka_at(kafka)
         self._bootstrap = found.bootstrap
         self._timeout = timeout
         self._said: deque[KafkaError] = deque(maxlen=10)
+        self._asking = asking
         config: dict[str, Any] = {**found.client(), "log_level": 0, "error_cb": self._said.append}
-        self._admin = AdminClient(config)
+        self._own = AdminClient(config) if asking is None else None
+
+    @property
+    def _admin(self) -> AdminClient:
+        if self._own is not None:
+            return self._own
+        assert self._asking is not None, "it has one or the other"
+        return self._asking.client
 
     def existing(self, names: Sequence[str] | None = None) -> dict[str, Topic]:
         """What is there, with settings, of `names` or of all. Raises `BrokerUnreachable`."""
@@ -81,11 +93,14 @@ class TopicsAdmin:
 
     def _metadata(self) -> ClusterMetadata:
         try:
-            return self._admin.list_topics(timeout=min(self._timeout, ANSWER_SECONDS))
+            return self._asked(lambda admin: admin.list_topics(timeout=min(self._timeout, ANSWER_SECONDS)))
         except KafkaException as error:
             while self._admin.poll(0):  # hands over what was said meanwhile
                 pass
             raise _silent(self._bootstrap, self._said) from error
+
+    def _asked(self, question: Callable[[AdminClient], T]) -> T:
+        return question(self._admin) if self._asking is None else self._asking.ask(question)
 
     def require(self, wanted: Sequence[Topic]) -> None:
         """Raise `TopicProblem` if a topic is missing, has another partition count, or keeps its writers' times."""

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from driftlog_schemas import topics
+from driftlog_schemas import asking, topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.framing import header
 from driftlog_schemas.messages import ConflictStatus, Heartbeat, Quarantined
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_streams.reading import births, changelog_reader, past_reader, plain_reader, topic_reading
+from driftlog_streams.reading import births, plain_reader, topic_reading
 from driftlog_streams.registry import device_view, enrolment
 from tests.fake_kafka.broker import START_MS, Broker
 from tests.fake_kafka.clients import Admin, Consumer, Producer
@@ -166,8 +166,7 @@ def cluster_on(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Cluster:
         monkeypatch.setattr(module, "Consumer", lambda config: Consumer(broker, config))
     for module in (topic_reading, births, enrolment):
         monkeypatch.setattr(module, "TopicsAdmin", Topics)
-    for module in (past_reader, changelog_reader):
-        monkeypatch.setattr(module, "AdminClient", lambda config: Admin(broker, config))
+    monkeypatch.setattr(asking, "AdminClient", lambda config: Admin(broker, config))
     monkeypatch.setattr(device_view, "Producer", lambda config: Producer(broker, config))
     monkeypatch.setattr(device_view, "CHECK_SECONDS", 0.05)
     made = Cluster(broker)

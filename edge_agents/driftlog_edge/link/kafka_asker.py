@@ -4,7 +4,7 @@ A consumer lets one thread in at a time: whoever asks through the one that reads
 know (where topics begin and end, which life of a topic it is) is asked through a client that does nothing else. Its answers are futures: no thread waits for them, and an
 asker that has no more time simply goes.
 
-A client that had trouble is replaced, for it goes on asking who led the partitions before. Freeing the old one may never end (see `_Keeper`), so that is bounded: when
+A client that had trouble is replaced, for it goes on asking who led the partitions before. Freeing the old one may never end (see `client_keeping`), so that is bounded: when
 so many are being freed, the client that there is stays and finds its way by itself, which may take it some minutes more. The log says so once.
 
 One that was made before the clock was set back is replaced as well where it is silent: between two attempts to connect librdkafka sleeps until a time of day, and would sleep
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -28,6 +26,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Topic
 
 from driftlog_edge.ports import Extent, Unreachable
 from driftlog_schemas import topics
+from driftlog_schemas.client_keeping import MOST_FREED_AT_ONCE, keeper
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.silence import locked_out
 
@@ -37,12 +36,6 @@ _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=BaseException)
-LAST_WORDS_SECONDS = 1.0
-HEED_SECONDS = 5.0
-"""How often each client's own words are taken, also where nobody asks: it keeps each until then, and without a broker it has one for each attempt to
-connect."""
-MOST_FREED_AT_ONCE = 4
-"""So many clients beside the one in use, each with some threads of its own; in an outage of a week too."""
 SET_BACK_SECONDS = 1.0
 """A clock that is corrected by less makes nobody sleep long."""
 REQUEST_SECONDS = 30.0
@@ -73,12 +66,12 @@ class KafkaAsker:
         }
         self._day_began = _day_began()
         client = AdminClient(config)
-        _keeper.hold(client)
+        keeper.hold(client)
         return client
 
     def leave(self) -> bool:
         """Be off the network, and ask nothing more; False where the client cannot be freed now, and stays."""
-        if not _keeper.let_go(self._client):
+        if not keeper.let_go(self._client):
             return False
         self._connection = None
         return True
@@ -142,7 +135,7 @@ class KafkaAsker:
 
     def _begin_anew(self) -> bool:
         """Ask with a new client. False when too many of those before cannot be freed: then this one stays."""
-        if not _keeper.let_go(self._client):
+        if not keeper.let_go(self._client):
             if not self._told:
                 log.warning(
                     "clients that had trouble are not freed, so this one is used on", not_freed=MOST_FREED_AT_ONCE
@@ -182,67 +175,6 @@ class KafkaAsker:
         asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
         found = await asyncio.gather(*map(_answer, asked.values()))
         return {(tp.topic, tp.partition): end.offset for tp, end in zip(asked, found, strict=True)}
-
-
-class _Keeper:
-    """Holds every client, hears what it says, and frees those that are let go, each in a thread that nobody waits for.
-
-    Freeing one waits for librdkafka's threads, and once in some hundred times one of those is not woken (seen with 2.16). Whoever frees it then
-    stands for ever: not the loop, nor the end of the process, nor the next one. What stands so is never more than `MOST_FREED_AT_ONCE`.
-    """
-
-    def __init__(self) -> None:
-        self._news: queue.SimpleQueue[tuple[AdminClient, bool]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._freeing = 0
-
-    def hold(self, client: AdminClient) -> None:
-        """Keep it until it is let go, whatever else ends."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="driftlog-askers", daemon=True)
-            self._thread.start()
-        self._news.put((client, True))
-
-    def let_go(self, client: AdminClient) -> bool:
-        """Free it, for nobody asks it any more; False while so many are being freed that it must be kept."""
-        with self._lock:
-            if self._freeing >= MOST_FREED_AT_ONCE:
-                return False
-            self._freeing += 1
-        self._news.put((client, False))
-        return True
-
-    def _run(self) -> None:
-        held: set[AdminClient] = set()
-        while True:
-            try:
-                client, wanted = self._news.get(timeout=HEED_SECONDS)
-            except queue.Empty:
-                _heed(held)
-                continue
-            if wanted:
-                held.add(client)
-                del client
-                continue
-            held.discard(client)
-            last = [client]
-            del client  # before that thread begins: the last hand on it frees it, and this one must not
-            threading.Thread(target=self._free, args=(last,), name="driftlog-asker-ends", daemon=True).start()
-
-    def _free(self, last: list[AdminClient]) -> None:
-        time.sleep(LAST_WORDS_SECONDS)  # who let it go may still have a hand on it
-        last.clear()
-        with self._lock:
-            self._freeing -= 1
-
-
-def _heed(clients: Collection[AdminClient]) -> None:
-    for client in clients:
-        client.poll(0)
-
-
-_keeper = _Keeper()
 
 
 def _answer(future: concurrent.futures.Future[_T]) -> asyncio.Future[_T]:

@@ -13,11 +13,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import structlog
 from yarl import URL
 
+from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import of_generation
@@ -83,7 +85,7 @@ class WorkerHost:
         self._devices = devices
         self._cloud = rules.cloud
         self._key_watch = None if rules.cloud is None else KeyWatch(rules.cloud, reacting=rules.reacting)
-        self._recovery = ChangelogRecovery(settings.kafka, rules)
+        self._recovery = ChangelogRecovery(settings.kafka, rules, lambda: self._asking)
         self._store: WorkerStore | None = None
         self._recovered: dict[int, Recovered] = {}
         self._pulse: Pulse | None = None
@@ -186,7 +188,7 @@ class WorkerHost:
                 self._publisher,
                 self._pulse,
                 self.metrics,
-                ChangelogReader(self._settings.kafka),
+                self._changelogs(),
                 self._settings.window_ms,
                 self._require_times,
                 GuardWatch(self._folder),
@@ -198,8 +200,20 @@ class WorkerHost:
             self._runner = loop.create_task(self._run_pump(self.pump))
         return self.pump
 
+    @cached_property
+    def _asking(self) -> AskingClient:
+        """The one client for all questions."""
+        return AskingClient(self._settings.kafka)
+
+    @cached_property
+    def _topics_admin(self) -> TopicsAdmin:
+        return TopicsAdmin(self._settings.kafka, asking=self._asking)
+
+    def _changelogs(self) -> ChangelogReader:
+        return ChangelogReader(self._settings.kafka, self._asking)
+
     def _require_times(self) -> None:
-        TopicsAdmin(self._settings.kafka).require_times([self._rules.topics.ops])
+        self._topics_admin.require_times([self._rules.topics.ops])
 
     async def _run_pump(self, pump: MergePump) -> None:
         try:
@@ -225,9 +239,11 @@ class WorkerHost:
             self._rules,
             self._devices,
             identity,
-            PastReader(kafka, self._rules.topics),
-            LatelyHeard(kafka, self._rules.records, lambda device: self._devices.find(device) is not None),
-            TopicsAdmin(kafka),
+            PastReader(kafka, self._rules.topics, self._asking),
+            LatelyHeard(
+                kafka, self._rules.records, lambda device: self._devices.find(device) is not None, self._asking
+            ),
+            self._topics_admin,
             publisher,
             pump.open_stores,
             pump.committed,
@@ -236,21 +252,21 @@ class WorkerHost:
 
     def _settler(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Settler:
         kafka = self._settings.kafka
-        told = BrokerTime(PastReader(kafka, self._rules.topics), TopicsAdmin(kafka), publisher)
+        told = BrokerTime(PastReader(kafka, self._rules.topics, self._asking), self._topics_admin, publisher)
         return Settler(self._rules, identity, told, publisher, pump.open_stores, pump.forgotten)
 
     def _fleet_watch(self, pump: MergePump) -> FleetWatch:
         kafka, rules = self._settings.kafka, self._rules
 
         def listen() -> DeviceWords:
-            return DeviceWords(kafka, rules.records, rules.name, self._devices.find)
+            return DeviceWords(kafka, rules.records, rules.name, self._devices.find, self._asking)
 
         return FleetWatch(rules.space, listen, self.metrics, pump.open_stores)
 
     def _owned_watch(self, pump: MergePump) -> OwnedWatch:
         return OwnedWatch(
             self._rules.topics.ops,
-            ChangelogReader(self._settings.kafka),
+            self._changelogs(),
             pump.open_stores,
             pump.committed,
             lambda: 0 if self._store is None else self._store.size,
@@ -258,7 +274,7 @@ class WorkerHost:
         )
 
     def _topic_watch(self) -> TopicWatch:
-        asker, topics = ChangelogReader(self._settings.kafka), self._rules.topics
+        asker, topics = self._changelogs(), self._rules.topics
         return TopicWatch(lambda: self._recovery.topic_ids, lambda: topic_lives(asker, topics))
 
     def standby(self, pump: MergePump) -> Standby:
@@ -267,8 +283,7 @@ class WorkerHost:
         return Standby(self._recovery, partitions, pump.open_stores, self._opened, self._filling, taken)
 
     def _reactor(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Reactor:
-        reader = ChangelogReader(self._settings.kafka)
-        return Reactor(self._rules, self._devices, identity, publisher, reader, pump)
+        return Reactor(self._rules, self._devices, identity, publisher, self._changelogs(), pump)
 
     async def _beat(self, pump: MergePump) -> None:
         spin = IdleSpin(BEAT_SECONDS)

@@ -21,6 +21,7 @@ from functools import partial
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import CLOSING_REPLICA
@@ -55,8 +56,12 @@ def topic_lives(asker: ChangelogReader, topics: SpaceTopics) -> tuple[str, str]:
 class ChangelogRecovery:
     """Recovers partitions of one space. Blocking: run it off the event loop."""
 
-    def __init__(self, kafka: KafkaSettings | str, rules: SpaceRules) -> None:
+    def __init__(
+        self, kafka: KafkaSettings | str, rules: SpaceRules, asking: Callable[[], AskingClient | None] = lambda: None
+    ) -> None:
+        """`asking` gives the client for questions; None: one of its own."""
         self._kafka = kafka_at(kafka)
+        self._asking = asking
         self._group_id = rules.topics.group
         self._rules = rules
         self.restoration = Restoration(rules)
@@ -144,7 +149,7 @@ class ChangelogRecovery:
     def _topic_ids(self) -> tuple[str, str]:
         """Which lives of the changelogs these are, as one text, and which one of the op topic. Raises KafkaException."""
         if self._asker is None:
-            self._asker = ChangelogReader(self._kafka)
+            self._asker = ChangelogReader(self._kafka, self._asking())
         return topic_lives(self._asker, self._rules.topics)
 
     def _count_on(self, store: PartitionStore) -> None:

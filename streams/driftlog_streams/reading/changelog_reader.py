@@ -1,8 +1,8 @@
 """Looking at the topics of a space from outside Faust: where their partitions end, and what stands in a range of them.
 
-Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop. The client that asks lives as long as the process: freeing
-one waits for librdkafka's threads, and once in a while one of those is not woken, for ever. The one that reads is replaced where it gives nothing: of a topic that
-was made anew under it it may never get a record (librdkafka 2.16 takes the numbers of the new log's leaders, which begin at 0, for outdated ones).
+Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop. The client that asks is one for the whole process where it is given (`asking`). The one that reads is replaced
+where it gives nothing: of a topic that was made anew under it it may never get a record (librdkafka 2.16 takes the numbers of the new log's leaders, which begin at 0,
+for outdated ones).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
 
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.asking import AskingClient
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.offsets import TIMEOUT_SECONDS, offsets
@@ -24,8 +25,8 @@ from driftlog_streams.reading.topic_reading import to_present_end
 class ChangelogReader:
     """Not to be used by two threads at once."""
 
-    def __init__(self, kafka: KafkaSettings | str) -> None:
-        self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
+    def __init__(self, kafka: KafkaSettings | str, asking: AskingClient | None = None) -> None:
+        self._asking = asking or AskingClient(kafka)
         self._kafka = kafka
         self._consumer = self._reading()
 
@@ -51,15 +52,24 @@ class ChangelogReader:
 
     def topic_ids(self, names: Sequence[str]) -> list[str]:
         """The same of several, in order. One request. Raises KafkaException."""
-        asked = self._admin.describe_topics(TopicCollection([*names]), request_timeout=TIMEOUT_SECONDS)
-        return [str(asked[name].result(TIMEOUT_SECONDS).topic_id) for name in names]
+
+        def ids(admin: AdminClient) -> list[str]:
+            asked = admin.describe_topics(TopicCollection([*names]), request_timeout=TIMEOUT_SECONDS)
+            return [str(asked[name].result(TIMEOUT_SECONDS).topic_id) for name in names]
+
+        return self._asking.ask(ids)
 
     def milliseconds(self, topic: str, setting: str, otherwise: int) -> int:
         """A setting of a topic, `otherwise` where the broker does not let us see it. One request. Raises KafkaException."""
-        wanted = [ConfigResource(ResourceType.TOPIC, topic)]
-        (future,) = self._admin.describe_configs(wanted, request_timeout=TIMEOUT_SECONDS).values()
+
+        def described(admin: AdminClient) -> dict[str, ConfigEntry]:
+            wanted = [ConfigResource(ResourceType.TOPIC, topic)]
+            (future,) = admin.describe_configs(wanted, request_timeout=TIMEOUT_SECONDS).values()
+            found: dict[str, ConfigEntry] = future.result(TIMEOUT_SECONDS)
+            return found
+
         try:
-            entry = future.result(TIMEOUT_SECONDS).get(setting)
+            entry = self._asking.ask(described).get(setting)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 return otherwise
@@ -67,7 +77,8 @@ class ChangelogReader:
         return otherwise if entry is None or entry.value is None else int(entry.value)
 
     def _asked(self, places: Iterable[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        found = offsets(self._admin, {TopicPartition(*place): spec for place in places})
+        wanted = {TopicPartition(*place): spec for place in places}
+        found = self._asking.ask(lambda admin: offsets(admin, wanted))
         return {place: at.offset for place, at in found.items()}
 
     def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sys import intern
 from typing import NamedTuple
 
+from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.messages import Heartbeat
@@ -32,9 +33,14 @@ class DeviceWords(HeartbeatTail):
     """Of the active devices that hold the space; `find` asks the device registry."""
 
     def __init__(
-        self, kafka: KafkaSettings | str, codecs: RecordCodecs, space: str, find: Callable[[str], Device | None]
+        self,
+        kafka: KafkaSettings | str,
+        codecs: RecordCodecs,
+        space: str,
+        find: Callable[[str], Device | None],
+        asking: AskingClient | None = None,
     ) -> None:
-        super().__init__(kafka, codecs)
+        super().__init__(kafka, codecs, asking)
         self._component = space_component(space)
         self._find = find
         self._words: dict[str, Word] = {}

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container
 import structlog
 
 from driftlog_schemas import topics
+from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import device_of
@@ -36,8 +37,8 @@ _PLACE = topics.HEARTBEATS, 0
 class HeartbeatTail:
     """Reads the topic on from where the last look ended. What is kept of it is a subclass's business."""
 
-    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs) -> None:
-        self._reader = ChangelogReader(kafka)
+    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs, asking: AskingClient | None = None) -> None:
+        self._reader = ChangelogReader(kafka, asking)
         self._codecs = codecs
         self._next = 0
 
@@ -76,8 +77,14 @@ EVERYBODY: Container[str] = _Everybody()
 class LatelyHeard(HeartbeatTail):
     """Of all devices that `known` has."""
 
-    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs, known: Callable[[str], bool]) -> None:
-        super().__init__(kafka, codecs)
+    def __init__(
+        self,
+        kafka: KafkaSettings | str,
+        codecs: RecordCodecs,
+        known: Callable[[str], bool],
+        asking: AskingClient | None = None,
+    ) -> None:
+        super().__init__(kafka, codecs, asking)
         self._known = known
         self._heard: dict[str, int] = {}
         """replica -> when it was heard of last; `UNTIMED` where the topic does not tell"""

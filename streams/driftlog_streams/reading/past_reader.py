@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
+from confluent_kafka.admin import ListOffsetsResultInfo, OffsetSpec
 
 from driftlog_schemas import groups
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.asking import AskingClient
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.topics import HEARTBEATS, SpaceTopics
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.offsets import offsets
@@ -26,9 +27,9 @@ FIRST_LOOK = 256
 class PastReader:
     """Of one space."""
 
-    def __init__(self, kafka: KafkaSettings | str, topics: SpaceTopics) -> None:
-        self._admin = AdminClient({**kafka_at(kafka).asker(), "log_level": 0})
-        self._reader = ChangelogReader(kafka)
+    def __init__(self, kafka: KafkaSettings | str, topics: SpaceTopics, asking: AskingClient | None = None) -> None:
+        self._asking = asking or AskingClient(kafka)
+        self._reader = ChangelogReader(kafka, self._asking)
         self._ops, self._states = topics.ops, topics.state
 
     def now(self, partitions: Iterable[int], *, heartbeats: bool) -> int:
@@ -59,7 +60,7 @@ class PastReader:
         return found
 
     def _asked(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], ListOffsetsResultInfo]:
-        return offsets(self._admin, dict.fromkeys(places, spec))
+        return self._asking.ask(lambda admin: offsets(admin, dict.fromkeys(places, spec)))
 
     def _group_before(self, partition: int, end: int) -> int:
         """The newest group that ends below this offset of the state topic; -1 for none."""

@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, MemberDescription
 
 from driftlog_schemas import topics
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.asking import AskingClient
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_streams.reading.group_commits import while_it_moves
 
 TIMEOUT_SECONDS = 10.0
@@ -35,7 +36,7 @@ class WorkerReader:
 
     def __init__(self, kafka: KafkaSettings | str, merged: Callable[[str], int] = lambda space: 1) -> None:
         self._merged = merged
-        self._admin = AdminClient({**kafka_at(kafka).asker(), "log_level": 0})
+        self._asking = AskingClient(kafka)
 
     def look(self, space: str) -> list[Worker]:
         """The workers of a space, by name; none where its group has no member or was never there. Raises KafkaException."""
@@ -50,8 +51,12 @@ class WorkerReader:
 
     @while_it_moves
     def _members(self, group: str) -> list[MemberDescription]:
-        asked = self._admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group]
-        return list(asked.result().members)
+        def members(admin: AdminClient) -> list[MemberDescription]:
+            return list(
+                admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group].result().members
+            )
+
+        return self._asking.ask(members)
 
 
 def unowned(workers: Iterable[Worker], partitions: int) -> list[int]:

@@ -326,7 +326,7 @@ EDGES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "edge: what the asking client says is kept for ever",
-        f"{EDGE}/link/kafka_asker.py",
+        f"{SCHEMAS}/client_keeping.py",
         "        client.poll(0)\n",
         "        pass\n",
         ASKING,

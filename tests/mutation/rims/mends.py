@@ -850,7 +850,7 @@ MENDS: tuple[Mistake, ...] = (
     ),
     Mistake(
         "edge: clients without number are let go",
-        f"{EDGE}/link/kafka_asker.py",
+        f"{SCHEMAS}/client_keeping.py",
         "if self._freeing >= MOST_FREED_AT_ONCE:",
         "if False:",
         ASKER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.rims.mistake import CORE, DRIVER, PROJECTIONS, READING, REGISTRY, Mistake
+from tests.mutation.rims.mistake import CORE, DRIVER, PROJECTIONS, READING, REGISTRY, SCHEMAS, Mistake
 
 WORKER_TESTS = "tests/unit/streams/driver"
 PUBLISHER = (f"{WORKER_TESTS}/test_publisher.py",)
@@ -28,6 +28,21 @@ STANDBY = (f"{WORKER_TESTS}/test_standby.py",)
 CONNECTING = (f"{WORKER_TESTS}/test_reconnecting.py",)
 
 WORKER: tuple[Mistake, ...] = (
+    # -- the client that asks
+    Mistake(
+        "worker: asks with a client that tries who is away without a pause",
+        f"{SCHEMAS}/asking.py",
+        "**self._kafka.asker()",
+        "**self._kafka.client()",
+        ("tests/unit/schemas/test_leader_away.py",),
+    ),
+    Mistake(
+        "worker: asks for ever with a client that has fallen silent",
+        f"{SCHEMAS}/asking.py",
+        "            if keeper.let_go(client):\n",
+        "            if False:\n",
+        ("tests/unit/schemas/test_asking.py",),
+    ),
     # -- Faust's recovery
     Mistake(
         "worker: a take-over that is given up without a word",

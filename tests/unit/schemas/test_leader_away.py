@@ -7,13 +7,17 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from driftlog_schemas import asking
+from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.listener import HOST, Listener
 from tests.unit.schemas.test_reconnects import POLL_SECONDS, POLLS
 
@@ -72,13 +76,31 @@ def survivor(away: int) -> Iterator[Survivor]:
         yield found
 
 
+def tries(client: AdminClient, told: list[dict[str, Any]]) -> int:
+    """How often it has tried the node that is away, after a while."""
+    for _ in range(POLLS):
+        client.poll(POLL_SECONDS)
+    return sum(broker["connects"] for broker in told[-1]["brokers"].values() if broker["nodeid"] == AWAY)
+
+
+def ask(reader: ChangelogReader) -> None:
+    with suppress(KafkaException, TimeoutError):
+        reader.ends([(TOPIC, 0)])
+
+
 def test_who_asks_a_leader_that_is_away_tries_it_a_few_times(survivor: Survivor) -> None:
     told: list[dict[str, Any]] = []
     settings = KafkaSettings(bootstrap=f"{HOST}:{survivor.port}")
     heard = {"statistics.interval.ms": 500, "stats_cb": lambda text: told.append(json.loads(text))}
     client = AdminClient({**settings.asker(), **heard, "log_level": 0})
     client.list_offsets({TopicPartition(TOPIC, 0): OffsetSpec.latest()}, request_timeout=30)  # type: ignore[no-untyped-call]
-    for _ in range(POLLS):
-        client.poll(POLL_SECONDS)
-    tries = [broker["connects"] for broker in told[-1]["brokers"].values() if broker["nodeid"] == AWAY]
-    assert 0 < sum(tries) <= 20  # librdkafka's own way: thousands in these three seconds
+    assert 0 < tries(client, told) <= 20  # librdkafka's own way: thousands in these three seconds
+
+
+def test_what_a_worker_asks_with_tries_it_a_few_times(survivor: Survivor, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    heard = {"statistics.interval.ms": 500, "stats_cb": lambda text: told.append(json.loads(text))}
+    monkeypatch.setattr(asking, "AdminClient", lambda config: AdminClient({**config, **heard}))
+    client = AskingClient(f"{HOST}:{survivor.port}")
+    threading.Thread(target=ask, args=(ChangelogReader("nowhere", client),), daemon=True).start()
+    assert 0 < tries(client.client, told) <= 20

@@ -17,6 +17,7 @@ from driftlog_edge.link import kafka_asker
 from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.ports import Extent, Unreachable
+from driftlog_schemas import client_keeping
 from driftlog_schemas.connection import KafkaSettings
 from tests.fake_kafka.broker import Broker
 from tests.unit.edge.waiting import until
@@ -123,8 +124,8 @@ class Client:
 
 def used(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_asker, "AdminClient", clients.make)
-    monkeypatch.setattr(kafka_asker, "LAST_WORDS_SECONDS", 0.0)
-    monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+    monkeypatch.setattr(client_keeping, "LAST_WORDS_SECONDS", 0.0)
+    monkeypatch.setattr(kafka_asker, "keeper", client_keeping.Keeper())
 
 
 def asker_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> KafkaAsker:
@@ -145,13 +146,13 @@ async def test_a_long_outage_leaves_a_bounded_number_of_clients_though_none_can_
     asker = asker_of(clients, monkeypatch)
     with structlog.testing.capture_logs() as lines:
         await asked(asker, 50)
-    assert clients.made == 1 + kafka_asker.MOST_FREED_AT_ONCE
-    assert len(threading.enumerate()) <= before + 1 + kafka_asker.MOST_FREED_AT_ONCE
-    assert [line["not_freed"] for line in lines] == [kafka_asker.MOST_FREED_AT_ONCE], "said once"
+    assert clients.made == 1 + client_keeping.MOST_FREED_AT_ONCE
+    assert len(threading.enumerate()) <= before + 1 + client_keeping.MOST_FREED_AT_ONCE
+    assert [line["not_freed"] for line in lines] == [client_keeping.MOST_FREED_AT_ONCE], "said once"
     clients.release.set()
-    await until(lambda: clients.freed == kafka_asker.MOST_FREED_AT_ONCE)
+    await until(lambda: clients.freed == client_keeping.MOST_FREED_AT_ONCE)
     await asked(asker, 1)
-    assert clients.made > 1 + kafka_asker.MOST_FREED_AT_ONCE, "when they are free it begins anew again"
+    assert clients.made > 1 + client_keeping.MOST_FREED_AT_ONCE, "when they are free it begins anew again"
 
 
 async def test_one_that_cannot_be_freed_does_not_keep_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +247,7 @@ async def test_a_broker_that_lets_nobody_in_is_told_from_one_that_is_not_there(
     says = [KafkaError(code, "sasl_ssl://broker/bootstrap: it said no (after 3ms in state AUTH_REQ)")]
     says.append(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     monkeypatch.setattr(kafka_asker, "AdminClient", lambda config: Mute(config, says))
-    monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+    monkeypatch.setattr(kafka_asker, "keeper", client_keeping.Keeper())
     asker = KafkaAsker(KafkaSettings(bootstrap="nowhere"))
     with pytest.raises(Unreachable, match=told):
         await asker.ends([STATES], 0.01)
@@ -265,8 +266,8 @@ async def test_what_a_client_says_is_taken_though_nobody_asks(monkeypatch: pytes
             return taken[-1]
 
     monkeypatch.setattr(kafka_asker, "AdminClient", Client)
-    monkeypatch.setattr(kafka_asker, "HEED_SECONDS", 0.01)
-    monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+    monkeypatch.setattr(client_keeping, "HEED_SECONDS", 0.01)
+    monkeypatch.setattr(kafka_asker, "keeper", client_keeping.Keeper())
     asker = KafkaAsker(KafkaSettings(bootstrap="127.0.0.1:1"))
     await until(lambda: sum(taken) > 0)
     assert asker.leave()

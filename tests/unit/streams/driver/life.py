@@ -16,14 +16,14 @@ from typing import Any, NoReturn
 import pytest
 from faust.types import TP
 
-from driftlog_schemas import topics
+from driftlog_schemas import asking, topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import FIRST, InForce
 from driftlog_schemas.moves import Moved
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, table
 from driftlog_streams.faust_driver.pulse import Pulse
-from driftlog_streams.reading import changelog_reader, plain_reader
+from driftlog_streams.reading import plain_reader
 from driftlog_streams.registry import device_view
 from driftlog_streams.settings import WorkerSettings
 from tests.fake_kafka.broker import Broker, Stored
@@ -185,7 +185,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[BaseExcept
         monkeypatch.setattr(writer, "Producer", lambda config: Producer(broker, config))
     for reader in (plain_reader, device_view):
         monkeypatch.setattr(reader, "Consumer", lambda config: Consumer(broker, config))
-    monkeypatch.setattr(changelog_reader, "AdminClient", lambda config: Admin(broker, config))
+    monkeypatch.setattr(asking, "AdminClient", lambda config: Admin(broker, config))
     return deaths
 
 

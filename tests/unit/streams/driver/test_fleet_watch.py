@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from driftlog_schemas import topics
+from driftlog_schemas import asking, topics
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, enrolled, with_terms
 from driftlog_schemas.messages import Heartbeat
@@ -17,7 +17,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.support import Floor
 from driftlog_streams.faust_driver import fleet_watch
 from driftlog_streams.faust_driver.fleet_watch import FleetWatch
-from driftlog_streams.reading import changelog_reader, plain_reader
+from driftlog_streams.reading import plain_reader
 from driftlog_streams.reading.device_words import DeviceWords
 from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.fake_kafka.broker import START_MS, Broker
@@ -65,7 +65,7 @@ class Fleet:
 @pytest.fixture
 def fleet(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     monkeypatch.setattr(plain_reader, "Consumer", lambda config: Consumer(broker, config))
-    monkeypatch.setattr(changelog_reader, "AdminClient", lambda config: Admin(broker, config))
+    monkeypatch.setattr(asking, "AdminClient", lambda config: Admin(broker, config))
     found = Fleet(broker)
     found.enrol("a", "b", "c", "d")
     return found

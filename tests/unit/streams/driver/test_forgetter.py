@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from driftlog_schemas import groups, topics
+from driftlog_schemas import asking, groups, topics
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import Forgetting, Heartbeat
 from driftlog_streams.core import forgetting
@@ -22,7 +22,7 @@ from driftlog_streams.faust_driver import forgetter, publisher
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
-from driftlog_streams.reading import changelog_reader, lately_heard, past_reader, plain_reader
+from driftlog_streams.reading import lately_heard, past_reader, plain_reader
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 from tests.fake_kafka.broker import Broker
@@ -130,8 +130,7 @@ class World:
 async def world(broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[World]:
     monkeypatch.setattr(publisher, "Producer", lambda config: Producer(broker, config))
     monkeypatch.setattr(plain_reader, "Consumer", lambda config: Consumer(broker, config))
-    for module in (changelog_reader, past_reader):
-        monkeypatch.setattr(module, "AdminClient", lambda config: Admin(broker, config))
+    monkeypatch.setattr(asking, "AdminClient", lambda config: Admin(broker, config))
     made = World(broker, tmp_path)
     assert "anybody" in made.forgetter._heard.since(0), "it begins to listen"
     yield made

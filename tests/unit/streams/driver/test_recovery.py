@@ -11,11 +11,11 @@ from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
 
 from driftlog_crdt import DocumentState
-from driftlog_schemas import groups
+from driftlog_schemas import asking, groups
 from driftlog_schemas.messages import Command
 from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver import recovery
-from driftlog_streams.reading import changelog_reader, topic_reading
+from driftlog_streams.reading import topic_reading
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Admin
@@ -390,7 +390,7 @@ async def test_where_a_question_is_refused_the_same_client_learns_who_leads_now(
         def list_topics(self, timeout: float) -> None:
             self._fenced = False
 
-    monkeypatch.setattr(changelog_reader, "AdminClient", Holding)
+    monkeypatch.setattr(asking, "AdminClient", Holding)
     reader = ChangelogReader("nowhere")
     assert reader.ends([(STATES, 0)]) == {(STATES, 0): 0}
     assert len(made) == 1

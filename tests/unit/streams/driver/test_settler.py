@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from driftlog_schemas import topics
+from driftlog_schemas import asking, topics
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import Due, Forgetting
 from driftlog_streams.core.admission import Admitted
@@ -22,7 +22,7 @@ from driftlog_streams.faust_driver import publisher, settler
 from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.settler import Settler
-from driftlog_streams.reading import changelog_reader, past_reader, plain_reader
+from driftlog_streams.reading import plain_reader
 from driftlog_streams.reading.past_reader import PastReader
 from tests.fake_kafka.broker import Broker
 from tests.fake_kafka.clients import Admin, Consumer, Producer
@@ -88,8 +88,7 @@ class Deadlines(World):
 async def world(broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Deadlines]:
     monkeypatch.setattr(publisher, "Producer", lambda config: Producer(broker, config))
     monkeypatch.setattr(plain_reader, "Consumer", lambda config: Consumer(broker, config))
-    for module in (changelog_reader, past_reader):
-        monkeypatch.setattr(module, "AdminClient", lambda config: Admin(broker, config))
+    monkeypatch.setattr(asking, "AdminClient", lambda config: Admin(broker, config))
     made = Deadlines(broker, tmp_path)
     yield made
     made.close()

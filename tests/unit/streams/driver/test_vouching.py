@@ -119,7 +119,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     asked: list[str] = []
 
     class Admin:
-        def __init__(self, kafka: Any) -> None: ...
+        def __init__(self, kafka: Any, asking: Any) -> None: ...
 
         def require_times(self, names: list[str]) -> None:
             asked.extend(names)

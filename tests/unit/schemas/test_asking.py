@@ -1,0 +1,123 @@
+"""The client that asks is replaced where it stays silent, and nowhere else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from driftlog_schemas import asking
+from driftlog_schemas.asking import PATIENCE_SECONDS, AskingClient
+
+
+class Client:
+    """Answers as its cluster says."""
+
+    def __init__(self, cluster: Cluster, config: dict[str, Any]) -> None:
+        self.cluster, self.config = cluster, config
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.error: Exception | None = None
+        self.made: list[Client] = []
+        self.gone: list[object] = []
+        self.room = True
+
+    def make(self, config: dict[str, Any]) -> Client:
+        self.made.append(Client(self, config))
+        return self.made[-1]
+
+    def let_go(self, client: object) -> bool:
+        if self.room:
+            self.gone.append(client)
+        return self.room
+
+    def answer(self, client: Any) -> str:
+        if self.error is not None:
+            raise self.error
+        return f"client {self.made.index(client)}"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    found = Cluster()
+    monkeypatch.setattr(asking, "AdminClient", found.make)
+    monkeypatch.setattr(asking.keeper, "let_go", found.let_go)
+    yield found
+
+
+def asked(client: AskingClient, cluster: Cluster, after: float = 0.0) -> str:
+    cluster.now += after
+    try:
+        return client.ask(cluster.answer)
+    except (KafkaException, TimeoutError) as error:
+        return type(error).__name__
+
+
+SILENCE = (KafkaException(KafkaError(KafkaError._TRANSPORT)), TimeoutError())
+
+
+@pytest.mark.parametrize("silence", SILENCE, ids=["said", "nothing said"])
+def test_one_that_is_silent_for_long_is_replaced(cluster: Cluster, silence: Exception) -> None:
+    client = AskingClient("nowhere", lambda: cluster.now)
+    cluster.error = silence
+    asked(client, cluster, after=PATIENCE_SECONDS - 1)
+    assert cluster.gone == []
+    asked(client, cluster, after=1)
+    assert cluster.gone == [cluster.made[0]]
+    asked(client, cluster, after=1)
+    assert len(cluster.made) == 2, "the new one has its time, too"
+    cluster.error = None
+    assert asked(client, cluster) == "client 1"
+
+
+def test_one_that_answers_is_used_on(cluster: Cluster) -> None:
+    client = AskingClient("nowhere", lambda: cluster.now)
+    for _ in range(5):
+        cluster.error = None
+        assert asked(client, cluster, after=PATIENCE_SECONDS - 1) == "client 0"
+        cluster.error = SILENCE[0]
+        asked(client, cluster, after=1)
+    assert len(cluster.made) == 1
+
+
+def test_a_refusal_is_no_silence(cluster: Cluster) -> None:
+    client = AskingClient("nowhere", lambda: cluster.now)
+    cluster.error = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    assert asked(client, cluster, after=10 * PATIENCE_SECONDS) == "KafkaException"
+    assert len(cluster.made) == 1
+
+
+def test_where_too_many_are_being_freed_it_stays(cluster: Cluster) -> None:
+    client, cluster.room = AskingClient("nowhere", lambda: cluster.now), False
+    cluster.error = SILENCE[0]
+    asked(client, cluster, after=10 * PATIENCE_SECONDS)
+    assert len(cluster.made) == 1
+    cluster.room = True
+    asked(client, cluster)
+    assert len(cluster.made) == 2
+
+
+def test_of_many_that_wait_for_a_silent_one_the_first_replaces_it(cluster: Cluster) -> None:
+    client, both = AskingClient("nowhere", lambda: cluster.now), threading.Barrier(2)
+
+    def question(admin: object) -> None:
+        both.wait(10)
+        raise TimeoutError
+
+    def ask() -> None:
+        with pytest.raises(TimeoutError):
+            client.ask(question)
+
+    cluster.now += PATIENCE_SECONDS
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(cluster.made) == 2
