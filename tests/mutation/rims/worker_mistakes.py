@@ -55,7 +55,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: acknowledged by the leader alone",
         f"{DRIVER}/publisher.py",
-        '"enable.idempotence": True,\n                "acks": "all",',
+        '"enable.idempotence": True,\n                "enable.gapless.guarantee": True,\n                "acks": "all",',
         '"acks": 1,',
         PUBLISHER,
     ),
@@ -63,8 +63,8 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: messages outlive the session",
         f"{DRIVER}/publisher.py",
-        "int(timeout_seconds * 1000)",
-        "int(timeout_seconds * 10_000)",
+        "since >= self._timeout:",
+        "since >= 10 * self._timeout:",
         PUBLISHER,
     ),
     Mistake(
@@ -77,15 +77,15 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: a failed message counts as delivered",
         f"{DRIVER}/publisher.py",
-        "if report.error is None:\n                    loop",
-        "if True:\n                    loop",
+        "if report.error is None:\n                loop",
+        "if True:\n                loop",
         PUBLISHER,
     ),
     Mistake(
         "worker: a stage is delivered with its first message",
         f"{DRIVER}/publisher.py",
-        "if report.left == 0:",
-        "if report.left == len(records) - 1:",
+        "                if report.left:",
+        "                if report.left != len(records) - 1:",
         PUBLISHER,
     ),
     Mistake(
@@ -95,7 +95,28 @@ WORKER: tuple[Mistake, ...] = (
         "worker: a full queue drops the message",
         f"{DRIVER}/publisher.py",
         "time.sleep(0.005)",
-        "break",
+        "return True",
+        PUBLISHER,
+    ),
+    Mistake(
+        "worker: goes on behind a message that was refused",
+        f"{DRIVER}/publisher.py",
+        '"enable.gapless.guarantee": True,',
+        "",
+        PUBLISHER,
+    ),
+    Mistake(
+        "worker: sends what comes behind one that failed",
+        f"{DRIVER}/publisher.py",
+        "                if self._over:\n",
+        "                if False:\n",
+        PUBLISHER,
+    ),
+    Mistake(
+        "worker: keeps what waits behind one that failed",
+        f"{DRIVER}/publisher.py",
+        "self._producer.purge(blocking=False)",
+        "pass",
         PUBLISHER,
     ),
     Mistake(

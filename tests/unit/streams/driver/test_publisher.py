@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaError
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
 
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import publisher
@@ -48,7 +48,8 @@ async def sending(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(publisher, "Producer", lambda config: Producer(broker, config))
 
     def start() -> Publisher:
-        made.append(Publisher("nowhere", TIMEOUT_SECONDS, asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        made.append(Publisher("nowhere", TIMEOUT_SECONDS, loop, lambda: broker.now_ms / 1000))
         return made[-1]
 
     yield start
@@ -97,6 +98,59 @@ async def test_one_that_fails_fails_the_stage_wherever_it_stands(broker: Broker,
 
     assert fate.delivered == [] and len(fate.failed) == 1
     assert fate.failed[0].startswith("full[0]: ")
+
+
+async def test_behind_one_that_fails_nothing_goes_out(broker: Broker, sending: Any) -> None:
+    """A group without one of its documents, but with its end, is whole to every reader."""
+    broker.set_up(False)
+    publisher, fates = sending(), [Fate(), Fate(), Fate()]
+    records = [record(1), record(2, topic="full"), record(3)]
+    for fate, each in zip(fates, records, strict=True):
+        publisher.publish([each], fate.on_delivered, fate.on_failed)
+    broker.pass_seconds(TIMEOUT_SECONDS)
+    for fate in fates:
+        await asyncio.wait_for(fate.known.wait(), 30)
+    broker.set_up(True)
+    later = await fate_of(publisher, record(4))
+
+    assert [len(fate.failed) for fate in (*fates, later)] == [1, 1, 1, 1]
+    assert all("not delivered within 10 s" in fate.failed[0] for fate in (*fates, later))
+    assert broker.read("states") == []
+
+
+async def test_what_the_producer_would_give_up_by_itself_it_is_not_given_the_time_for(sending: Any) -> None:
+    """It would go on with the next message; and so it would where a broker refuses one."""
+    config = sending()._producer.config
+    assert config["message.timeout.ms"] > TIMEOUT_SECONDS * 1000
+    assert config["enable.gapless.guarantee"] and config["enable.idempotence"]
+
+
+async def test_after_a_refusal_nothing_more_is_taken(broker: Broker, sending: Any) -> None:
+    broker.refusing["full"] = KafkaError.MSG_SIZE_TOO_LARGE
+    publisher = sending()
+    await fate_of(publisher, record(1, topic="full"))
+    fate = await fate_of(publisher, record(2))
+    assert fate.failed[0].startswith("full[0]: ") and broker.read("states") == []
+
+
+async def test_a_producer_that_stops_says_why_and_ends_what_waits(
+    broker: Broker, sending: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so once, to whoever polls, and tells what became of its messages afterwards."""
+    broker.set_up(False)
+    publisher, fate, said = sending(), Fate(), ["states [0]: Message size too large"]
+    poll = publisher._producer.poll
+
+    def stopped(timeout: float) -> int:
+        if said:
+            raise KafkaException(KafkaError(KafkaError._GAPLESS_GUARANTEE, said.pop(), True))
+        return int(poll(timeout))
+
+    publisher.publish([record(1)], fate.on_delivered, fate.on_failed)
+    monkeypatch.setattr(publisher._producer, "poll", stopped)
+    await asyncio.wait_for(fate.known.wait(), 30)
+    assert "Message size too large" in fate.failed[0]
+    assert "Message size too large" in (await fate_of(publisher, record(2))).failed[0]
 
 
 async def test_what_was_delivered_outlives_the_leader(broker: Broker, sending: Any) -> None:
