@@ -81,7 +81,7 @@ class Replies:
         log.warning("a batch was not delivered", topic=batch.topic, number=batch.number, error=error)
         self._undelivered = f"{batch.topic} takes no batch: {error}"
         if batch.lsns:  # else it only ends a life, and who sent it sends it again
-            self._shipper.failed(batch)
+            self._shipper.not_taken(batch, self._clock.monotonic())
 
     def pulled(self, pulled: Pulled, now: float) -> None:
         """Rows and notices have come, and what they mean is in the store."""

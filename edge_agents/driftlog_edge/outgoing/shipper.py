@@ -4,6 +4,8 @@ A sealed batch stays open until the cloud's row answers it. It goes out again on
 before the log had it; the process began anew and nobody knows; the cloud has not taken it; or the log has it and no answer came for a while that
 doubles. A batch that is on its way or was delivered is never sent again merely because a connection was.
 
+Where the log itself refuses a batch, nothing goes to that partition for a while that doubles (`pauses`).
+
 Again, too, it leaves only when power and network allow what it holds, unless something of its partition may leave and stands behind it.
 
 The cloud does not take what comes before its predecessor or finds no room in the row. Which that is follows from where things lie in the log:
@@ -20,6 +22,7 @@ from typing import NamedTuple
 from driftlog_edge.outgoing.flow import Departure, Flow
 from driftlog_edge.outgoing.held import Partition
 from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.pauses import Pauses
 from driftlog_edge.outgoing.resends import BatchPlace, Carried, Resends
 from driftlog_edge.ports import Place, Sealed
 from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES
@@ -91,6 +94,7 @@ class Shipper:
         """Where nothing new is sealed any more: the log that it would go to is closed, or about to be."""
         self._kept: frozenset[Partition] = frozenset()
         """Where nothing goes again for now: power or network are not for what is in it."""
+        self._pauses = Pauses()
         outbox.queue.held.release()  # nobody remembers how long they have waited
 
     def resume(self) -> None:
@@ -105,7 +109,7 @@ class Shipper:
     @property
     def idle(self) -> bool:
         """Is nothing on its way to the log?"""
-        return not (self._flying or self._goes_again)
+        return not (self._flying or self._goes_again(self._kept))
 
     @property
     def settled(self) -> bool:
@@ -125,12 +129,16 @@ class Shipper:
     @property
     def waiting(self) -> bool:
         """Is there something to send?"""
-        return self._goes_again or self._outbox.queue.ready
+        return self._goes_again(self._off) or self._outbox.queue.ready
+
+    def _goes_again(self, off: frozenset[Partition]) -> bool:
+        """Is there a batch that may go out again, of no such partition?"""
+        return any(partition not in off for partition in self._resend.partitions)
 
     @property
-    def _goes_again(self) -> bool:
-        """Is there a batch that may go out again now?"""
-        return any(partition not in self._kept for partition in self._resend.partitions)
+    def _off(self) -> frozenset[Partition]:
+        """Where nothing goes now."""
+        return self._kept | self._pauses.partitions
 
     @property
     def spent(self) -> bool:
@@ -155,17 +163,20 @@ class Shipper:
             return None
         most = MAX_COMMAND_BYTES if self._flow is None else self._flow.batch_bytes
         self._new_first = not self._new_first
+        off = self._off
         if self._new_first and (
-            sealed := self._outbox.seal({*self._resend.partitions, *self._stuck, *self._shut, *self._closed}, most)
+            sealed := self._outbox.seal(
+                {*self._resend.partitions, *self._pauses.partitions, *self._stuck, *self._shut, *self._closed}, most
+            )
         ):
             return self._fly(sealed[0]), sealed[1]
-        while place := self._resend.take(self._kept):
+        while place := self._resend.take(off):
             batch = self._outbox.sealed.get(*place)
             if batch is not None:
                 return self._fly(self._outbox.reseal(batch)._replace(urgency=self._classes.get(place, 0))), {}
             self._carried.drop(place)
             self._classes.pop(place, None)
-        sealed = self._outbox.seal({*self._kept, *self._stuck, *self._shut, *self._closed}, most)
+        sealed = self._outbox.seal({*off, *self._stuck, *self._shut, *self._closed}, most)
         return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
     @property
@@ -191,6 +202,7 @@ class Shipper:
     def delivered(self, batch: Sealed, now: float) -> None:
         """The log has it."""
         place = _place(batch)
+        self._pauses.taken(place[:2])
         known = self._outbox.sealed.get(*place)
         if known is None or known.digest != batch.digest:
             return  # a late word: it is answered, or an earlier life's batch of the same number
@@ -209,6 +221,11 @@ class Shipper:
         if self._flying.pop(_place(batch), None) is not None:
             self._resend.add(_place(batch))
             self._keep()
+
+    def not_taken(self, batch: Sealed, now: float) -> None:
+        """The log has refused it: it goes out again after a pause."""
+        self._pauses.refused(_place(batch)[:2], now)
+        self.failed(batch)
 
     def answered(self, place: BatchPlace) -> None:
         """A verdict has closed it."""
@@ -308,6 +325,7 @@ class Shipper:
 
     def tick(self, now: float) -> bool:
         """Queue what is due again; is there something?"""
+        self._pauses.tick(now)
         self._queue_again(now)
         self._outbox.queue.held.tick(now)
         self._outbox.queue.moments.tick(now)

@@ -16,6 +16,13 @@ STEPS = ("tests/unit/schemas/test_avro_steps.py",)
 EDGES: tuple[Mistake, ...] = (
     # -- what the cloud has deferred
     Mistake(
+        "edge: what the log refuses is sent again at once",
+        f"{EDGE}/outgoing/shipper.py",
+        "        self._pauses.refused(_place(batch)[:2], now)\n",
+        "",
+        ("tests/unit/edge/test_shipper.py",),
+    ),
+    Mistake(
         "held: the first batch that is deferred ends the round",
         f"{EDGE}/outgoing/held.py",
         "        pause = self._pauses.get(partition)\n        if",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from driftlog_edge.outgoing import shipper
+from driftlog_edge.outgoing import pauses, shipper
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.outgoing.shipper import (
     AGAIN_CAP_SECONDS,
@@ -281,3 +281,50 @@ def test_nothing_new_overtakes_what_goes_again_in_its_partition(lives: Callable[
     replica = lives()
 
     assert numbers(replica) == [1, 2, 3]
+
+
+# -- the log refuses
+
+
+def test_what_the_log_refuses_goes_again_after_a_pause_that_doubles(lives: Callable[..., Replica]) -> None:
+    replica = lives(in_flight=2)
+    fill(replica, 3)
+    now, pause = 0.0, pauses.FIRST_SECONDS
+    for _ in range(10):
+        sent = replica.ship()
+        assert [batch.number for batch in sent] == [1, 2], "nothing new overtakes them"
+        for batch in sent:
+            replica.shipper.not_taken(batch, now)
+        assert not replica.shipper.idle, "it is not done"
+        now += pause
+        assert numbers(replica) == [], "it is left alone"
+        replica.shipper.tick(now - 0.1)
+        assert numbers(replica) == []
+        assert replica.shipper.tick(now), "it is tried again"
+        pause = min(pauses.LONGEST_SECONDS, 2 * pause)
+    assert pause == pauses.LONGEST_SECONDS
+
+
+def test_other_partitions_do_not_wait_for_one_whose_batches_are_refused(lives: Callable[..., Replica]) -> None:
+    replica = lives(scopes=(LOW, HIGH), in_flight=4)
+    replica.do("fill", store=LOW, prefix="a", count=1)
+    (refused,) = replica.ship()
+    replica.shipper.not_taken(refused, 0.0)
+    replica.do("fill", store=LOW, prefix="b", count=1)
+    replica.do("fill", store=HIGH, prefix="a", count=1)
+    (other,) = replica.ship()
+    assert other.partition != refused.partition
+    replica.shipper.delivered(other, 0.5)
+    assert numbers(replica) == []
+
+
+def test_where_the_log_takes_something_again_nobody_waits(lives: Callable[..., Replica]) -> None:
+    replica = lives(in_flight=2)
+    fill(replica, 3)
+    first, second = replica.ship()
+    replica.shipper.not_taken(first, 0.0)
+    replica.shipper.delivered(second, 0.1)
+    assert numbers(replica) == [1, 3]
+    replica.shipper.not_taken(first, 1.0)
+    replica.shipper.tick(1.0 + pauses.FIRST_SECONDS)
+    assert numbers(replica) == [1], "and the next refusal is the first one again"
