@@ -23,6 +23,7 @@ from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
 from driftlog_schemas.silence import locked_out, nobody_answers
+from driftlog_schemas.topic_ids import id_of
 from driftlog_schemas.topics import APPEND_TIME, TIMES, Plan, Topic, judged_by_time
 
 T = TypeVar("T")
@@ -162,7 +163,7 @@ class TopicsAdmin:
         """Which life of each topic is there, in this order: one that was made anew has another; empty for none. Raises `TopicProblem`, `BrokerUnreachable`."""
         asked = self._admin.describe_topics(TopicCollection([*names]), request_timeout=self._timeout)
         found = [self._result(asked[name], f"which {name} it has", unless="UNKNOWN_TOPIC_OR_PART") for name in names]
-        return ["" if one is None else str(one.topic_id) for one in found]
+        return ["" if one is None else id_of(one) for one in found]
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete topics, those of them that are there; returns when the cluster shows them no more. Raises `TopicProblem`, `BrokerUnreachable`."""

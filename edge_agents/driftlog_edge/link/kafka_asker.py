@@ -18,17 +18,18 @@ import concurrent.futures
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
 from driftlog_edge.ports import Extent, Unreachable
 from driftlog_schemas import topics
 from driftlog_schemas.client_keeping import MOST_FREED_AT_ONCE, keeper
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.silence import locked_out
+from driftlog_schemas.topic_ids import id_of
 
 log = structlog.get_logger()
 
@@ -40,6 +41,11 @@ SET_BACK_SECONDS = 1.0
 """A clock that is corrected by less makes nobody sleep long."""
 REQUEST_SECONDS = 30.0
 """How long the client itself keeps a question; who asks has less patience."""
+
+
+class _Topic(NamedTuple):
+    id: str
+    partitions: int
 
 
 class KafkaAsker:
@@ -90,7 +96,7 @@ class KafkaAsker:
 
     async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
         found = await self._asked(lambda: self._described(sorted(names)), seconds)
-        return {name: len(topic.partitions) for name, topic in found.items()}
+        return {name: topic.partitions for name, topic in found.items()}
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         try:
@@ -152,17 +158,23 @@ class KafkaAsker:
         starts, ends = await asyncio.gather(self._offsets(places, _EARLIEST), self._offsets(places, _LATEST))
         # The ids come last: who finds one unchanged knows that the ends were this topic's.
         found = await self._described(names)
-        return {place: Extent(str(found[place[0]].topic_id), starts[place], ends[place]) for place in places}
+        return {place: Extent(found[place[0]].id, starts[place], ends[place]) for place in places}
 
-    async def _described(self, names: list[str]) -> dict[str, TopicDescription]:
+    async def _described(self, names: list[str]) -> dict[str, _Topic]:
         """Raises `Unreachable` with the names of those that are not there."""
         asked = self._client.describe_topics(TopicCollection(names), request_timeout=REQUEST_SECONDS)
-        futures = [_answer(future) for future in asked.values()]
-        answers = await asyncio.gather(*futures, return_exceptions=True)
+        answers = await asyncio.gather(*map(_answer, asked.values()), return_exceptions=True)
+        found = {
+            name: _Topic(id_of(answer), len(answer.partitions))
+            for name, answer in zip(asked, answers, strict=True)
+            if not isinstance(answer, BaseException)
+        }
         if missing := [name for name, answer in zip(asked, answers, strict=True) if _unknown(answer)]:
             raise Unreachable(f"topics are not there ({', '.join(missing)}): make them with `driftlog topics apply`")
-        found = await asyncio.gather(*futures)
-        return dict(zip(asked, found, strict=True))
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return found
 
     async def _setting(self, topic: str, name: str) -> str | None:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)

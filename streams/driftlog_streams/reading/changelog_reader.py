@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, Offs
 
 from driftlog_schemas.asking import AskingClient
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.topic_ids import id_of
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.offsets import TIMEOUT_SECONDS, offsets
@@ -55,7 +56,7 @@ class ChangelogReader:
 
         def ids(admin: AdminClient) -> list[str]:
             asked = admin.describe_topics(TopicCollection([*names]), request_timeout=TIMEOUT_SECONDS)
-            return [str(asked[name].result(TIMEOUT_SECONDS).topic_id) for name in names]
+            return [id_of(asked[name].result(TIMEOUT_SECONDS)) for name in names]
 
         return self._asking.ask(ids)
 
