@@ -16,6 +16,7 @@ from driftlog_crdt import Place
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.identity import CLOSING_REPLICA, CLOUD_REPLICA, OVER_REPLICA
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, ParkedCommand, Verdict, parked_name
+from driftlog_schemas.sparing import Sparing
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal
 from driftlog_streams.core.answers import Answers
@@ -73,6 +74,7 @@ class PartitionMerger:
         self._told = told
         self._at = Partition(rules, partition, cache, book, digests, disputes)
         self._refusals = Refusals(self._at)
+        self._not_taken = Sparing(log, "batch not taken")
         self._lives = LifeWatch()
         self.committed = 0
         """The op offset from which a crash would replay; the rim tells."""
@@ -164,7 +166,7 @@ class PartitionMerger:
             self._repeat(admission, link)
         else:
             reason = _REASONS[where]
-            log.warning("batch not taken", replica=batch.replica, number=batch.number, code=where.value, offset=offset)
+            self._not_taken(replica=batch.replica, number=batch.number, code=where.value, offset=offset)
             self._at.write_row(batch.replica, chain.noticed(row, link, where.value, reason), urgent=True)
         self._waiting.cascade()
 

@@ -1,13 +1,14 @@
 """What is told of records that are nobody's, and of devices that begin too many lives.
 
 A stranger may send as much as it likes in any name. Each answer costs a record, so only a few a minute are given, by append time;
-what a known device sends is always answered.
+what a known device sends is always answered. The log has a few lines a minute of either.
 """
 
 from __future__ import annotations
 
 import structlog
 
+from driftlog_schemas.sparing import Sparing
 from driftlog_streams.core.admission import UNFORESEEN, Refusal
 from driftlog_streams.core.chain import Link
 from driftlog_streams.core.life_watch import MAX_LIVES
@@ -48,10 +49,12 @@ class Refusals:
     def __init__(self, partition: Partition) -> None:
         self._at = partition
         self._strangers, self._noise = RefusalBudget(), RefusalBudget(NOISE_A_MINUTE)
+        self._refused = Sparing(log, "batch refused")
+        self._cloned = Sparing(log, "a device begins too many lives: its key may be in use in several places")
 
     def refuse(self, refusal: Refusal, offset: int, append_ms: int) -> None:
         """A record that touches no chain: its device is told, or people are."""
-        log.warning("batch refused", code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
+        self._refused(code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
         if refusal.code in KEPT and self._noise.take(append_ms):
             self._at.work.quarantined += 1
             quarantined = self._at.records.quarantined(refusal.value, refusal.code, refusal.reason, offset, append_ms)
@@ -61,9 +64,7 @@ class Refusals:
 
     def cloned(self, link: Link) -> None:
         """Its batch is taken like any other; that a person should look is said in the log, in a metric and to the device."""
-        log.warning(
-            "a device begins too many lives: its key may be in use in several places", replica=link.batch.replica
-        )
+        self._cloned(replica=link.batch.replica)
         self._at.work.cloned += 1
         reason = f"over {MAX_LIVES} new lives in an hour: is the folder or the identity file copied?"
         told = Refusal("cloned", reason, link.device_id, known=True)

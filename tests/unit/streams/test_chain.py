@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from driftlog_crdt import Place
 from driftlog_schemas import row_room
 from driftlog_schemas.messages import ChainEntry, Verdict
 from driftlog_schemas.row_columns import short_name
+from driftlog_schemas.sparing import MOST
 from driftlog_streams.core import chain
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, ledger, stock
 
@@ -325,3 +328,15 @@ def test_strangers_get_few_answers_and_known_devices_all(cloud: Cloud) -> None:
     cloud.merge_value(stranger, append_ms=NOW_MS + 60_000)
     cloud.fly()
     assert [n.code for n in cloud.notices()] == ["unknown_device"] * 7
+
+
+def test_however_much_is_sent_in_vain_the_log_has_a_few_lines_of_it(cloud: Cloud) -> None:
+    cloud.merge_value(sent(cloud, 1))
+    forked = sent(cloud, 2, prev=bytes(16))
+    with capture_logs() as lines:
+        for _ in range(100):
+            cloud.merge_value(forked)
+        del cloud.devices.lines["store-1"]
+        for _ in range(100):
+            cloud.merge_value(forked)
+    assert Counter(line["event"] for line in lines) == {"batch not taken": MOST, "batch refused": MOST}
