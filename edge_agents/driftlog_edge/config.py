@@ -144,7 +144,7 @@ class EdgeConfig(ConnectionSettings):
     http_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
     """Further names by which callers reach the agent (`Host`); those of loopback and `http_host` are known."""
     http_token_file: Path | None = None
-    """In place of the token that the agent makes; needed to listen where other machines can reach it."""
+    """In place of the token that the agent makes; needed to listen where other machines can reach it. Mode 0600, or 0640 where it is root's."""
     metrics_address: Address = None
     """Where `/metrics`, `/healthz` and `/readyz` are served besides, to whoever asks: HOST:PORT, or PORT on loopback."""
     durability: Literal["disk", "os"] = "disk"

@@ -25,6 +25,7 @@ from driftlog_schemas.private_file import sync_folder
 TOKEN_FILE = "token"
 TOKEN_BYTES = 32
 MIN_TOKEN = 16
+ROOT = 0
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What a supervisor asks; they tell nothing about the data."""
@@ -69,14 +70,21 @@ def token_of(folder: Path) -> str:
 def token_in(path: Path) -> str:
     """The token of a file that somebody else has made. Raises `BadSetting`."""
     try:
-        loose = path.stat().st_mode & 0o077
+        loose = open_to_others(path.stat())
         token = path.read_text().strip()
     except OSError as error:
         raise BadSetting(f"setting http_token_file: {path} cannot be read: {error.strerror}") from error
     if loose or len(token) < MIN_TOKEN:
         fault = "can be read by others" if loose else f"holds less than {MIN_TOKEN} characters"
-        raise BadSetting(f"setting http_token_file: {path} {fault}", "give it mode 0600 and a long random line")
+        remedy = "give it mode 0600, or 0640 where it is root's, and a long random line"
+        raise BadSetting(f"setting http_token_file: {path} {fault}", remedy)
     return token
+
+
+def open_to_others(file: os.stat_result) -> bool:
+    """May others read a file with a token, or write it? The group of one that is root's may read it, as PostgreSQL lets it: so whoever runs containers hands
+    secrets to a user that is not root (Kubernetes with `fsGroup`)."""
+    return bool(file.st_mode & (0o027 if file.st_uid == ROOT else 0o077))
 
 
 class Doorkeeper:

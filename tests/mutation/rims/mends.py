@@ -711,8 +711,15 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "access: a token file that others may read",
         f"{EDGE}/http_api/access.py",
-        "loose = path.stat().st_mode & 0o077",
-        "loose = 0",
+        "loose = open_to_others(path.stat())",
+        "loose = False",
+        ACCESS,
+    ),
+    Mistake(
+        "access: a token file that its group may read, whoever owns it",
+        f"{EDGE}/http_api/access.py",
+        "(0o027 if file.st_uid == ROOT else 0o077)",
+        "0o027",
         ACCESS,
     ),
     Mistake(

@@ -24,6 +24,7 @@ from driftlog.client.place import TokenAuth
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import StoreFailed
 from driftlog_edge.http_api import connections, server
+from driftlog_edge.http_api.access import open_to_others
 from driftlog_edge.http_api.listening import PortTaken, listen
 from driftlog_infra.ports import free_port
 from driftlog_schemas.errors import BadSetting
@@ -289,6 +290,34 @@ def test_other_machines_are_let_in_only_with_a_token_that_was_made_for_it(config
             server._access(with_token)
     path.write_text("x" * 40)
     assert server._access(with_token).token == "x" * 40
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "refused"),
+    [
+        (0o600, 1000, False),
+        (0o640, 1000, True),
+        (0o440, 0, False),  # as Kubernetes hands a secret to the group that `fsGroup` names
+        (0o640, 0, False),
+        (0o660, 0, True),
+        (0o644, 0, True),
+        (0o604, 1000, True),
+    ],
+)
+def test_only_of_a_file_that_is_roots_the_group_may_read_the_token(mode: int, owner: int, refused: bool) -> None:
+    assert open_to_others(os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 1000, 40, 0, 0, 0))) is refused
+
+
+def test_a_token_that_root_lets_a_group_read_is_taken(config: EdgeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("x" * 40)
+    path.chmod(0o440)
+    with_token = config.model_copy(update={"http_token_file": path})
+    if path.stat().st_uid == 0:
+        assert server._access(with_token).token == "x" * 40
+    else:
+        with pytest.raises(BadSetting, match="read by others"):
+            server._access(with_token)
 
 
 async def test_a_collector_is_told_without_a_token_how_the_agent_is_and_nothing_else(
