@@ -3,6 +3,7 @@
 WorkerError
 ├── SinkAway          the sink does not answer, or cannot take anything now; trying again may help
 ├── Superseded        somebody else has moved a partition, or put other tables in the place of ours
+├── HeldElsewhere     another projector writes partitions that were to be brought to an end
 └── PositionLost      the topic does not lead on from where the sink stands: everything must be read again
 """
 
@@ -19,6 +20,16 @@ class SinkAway(WorkerError):
 
 class Superseded(WorkerError):
     """Nothing was written."""
+
+
+class HeldElsewhere(WorkerError):
+    """They are not ours to bring anywhere."""
+
+    def __init__(self, held: int, partitions: int) -> None:
+        super().__init__(
+            f"another projector writes {held} of {partitions} partitions",
+            "it brings them to the topic's end by itself; stop it first, or name another schema",
+        )
 
 
 class PositionLost(WorkerError):

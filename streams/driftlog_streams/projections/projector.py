@@ -3,7 +3,7 @@
 Whatever is in the way (a broker, a registry, a sink that is away; somebody else who has moved a partition), everything read is dropped and begins
 again from what the sink says, after a pause that grows to half a minute: for ever where it follows, for a while where it has a goal. What cannot get better by itself (`PositionLost`, `SetupProblem`) ends it.
 
-Two processes may run: each partition is written by who has claimed it, the other stands by.
+Two processes may run: each partition is written by who has claimed it, the other stands by; for a while only, where it has a goal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeAlias
 import structlog
 
 from driftlog_schemas.errors import BrokerUnreachable, RegistryUnreachable
-from driftlog_streams.projections.errors import PositionLost, SinkAway, Superseded
+from driftlog_streams.projections.errors import HeldElsewhere, PositionLost, SinkAway, Superseded
 from driftlog_streams.projections.following import StateLog
 from driftlog_streams.projections.gathering import Gathering
 from driftlog_streams.projections.metrics import ProjectorMetrics
@@ -74,13 +74,13 @@ class Projector:
     def run(self, stop: threading.Event, goal: Goal | None = None, patience_seconds: float = math.inf) -> None:
         """Until `stop` is set, or until the partitions were read up to the offsets of the goal, and what of it is whole was handed over.
 
-        Raises `PositionLost`, `SetupProblem`; and what is in the way, when nothing was handed over for longer than the patience.
+        Raises `PositionLost`, `SetupProblem`; and what is in the way, or `HeldElsewhere`, when nothing was handed over for longer than the patience.
         """
         pause, since = 0.0, time.monotonic()
         while not stop.is_set():
             commits = self.done.commits
             try:
-                self._session(stop, goal)
+                self._session(stop, goal, patience_seconds)
                 return
             except PASSING as error:
                 if self.done.commits > commits:
@@ -104,7 +104,7 @@ class Projector:
         while not stop.wait(min(0.5, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
             self._health.beat()
 
-    def _session(self, stop: threading.Event, goal: Goal | None) -> None:
+    def _session(self, stop: threading.Event, goal: Goal | None, patience_seconds: float) -> None:
         self._sink.open()
         topic_id = self._log.topic_id()
         until = None if goal is None else goal()
@@ -112,6 +112,7 @@ class Projector:
         gathering = Gathering(self._reader, topic_id, {})
         next_claim = next_confirmation = 0.0
         next_look = time.monotonic() + LOOK_SECONDS
+        commits, since = self.done.commits, time.monotonic()
         while not stop.is_set():
             self._health.beat()
             now = time.monotonic()
@@ -121,6 +122,11 @@ class Projector:
                     gathering = Gathering(self._reader, topic_id, self.done.positions)
             if until is not None and self._log.has_read(until):
                 break
+            if self.done.commits > commits:
+                commits, since = self.done.commits, now
+            held = len(self._partitions) - len(self.done.positions)
+            if until is not None and held and now - since > patience_seconds:
+                raise HeldElsewhere(held, len(self._partitions))
             self._step(topic_id, gathering)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from driftlog_schemas.identity import document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_streams.projections import projector as module
 from driftlog_streams.projections import records
-from driftlog_streams.projections.errors import PositionLost, SinkAway
+from driftlog_streams.projections.errors import HeldElsewhere, PositionLost, SinkAway
 from driftlog_streams.projections.gathering import Gathering
 from driftlog_streams.projections.metrics import ProjectorMetrics
 from driftlog_streams.projections.projector import Projector
 from driftlog_streams.projections.records import StateReader, StateRecord
-from driftlog_streams.projections.sink import Group
+from driftlog_streams.projections.sink import Group, Position
 from driftlog_streams.telling.health import Health
 from tests.unit.projections.sqlite_sink import SqliteSink
 from tests.unit.projections.topic import IDS, OPS_END, SPACE, Topic, row, stock
@@ -64,6 +64,22 @@ def run(topic: Topic, sink: Any, patience: float = 60.0) -> Projector:
 
 def on_hand(sink: SqliteSink) -> dict[str, int]:
     return {sku: json.loads(value)["on_hand"] for sku, value in sink.db.execute("SELECT id, value FROM document")}
+
+
+class Shared(SqliteSink):
+    """Somebody else writes partition 1."""
+
+    def claim(self, partitions: Collection[int]) -> Mapping[int, Position]:
+        return super().claim([number for number in partitions if number != 1])
+
+
+def test_who_has_an_end_to_reach_does_not_stand_by_for_ever(topic: Topic, tmp_path: Path) -> None:
+    sink = Shared(tmp_path / "shop.sqlite")
+    topic.put(stock("tea"), row(stock("tea"), 5), 1)
+    topic.put(stock("milk", "s2"), row(stock("milk", "s2"), 2), 1)
+    with pytest.raises(HeldElsewhere, match="another projector writes 1 of 2 partitions"):
+        run(topic, sink, patience=0.0)
+    sink.close()
 
 
 def test_rows_come_change_and_go(topic: Topic, sink: SqliteSink) -> None:
