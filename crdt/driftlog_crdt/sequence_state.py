@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pycrdt import Array, Doc
     from pycrdt import Text as YText
 
+_PANICS = "pyo3_runtime"
+"""Where the class of a panic is from; it cannot be imported."""
 Root: TypeAlias = "YText | Array[str]"
 
 
@@ -57,7 +59,7 @@ class SequenceState:
     def joined(self, other: SequenceState, root: type[Any]) -> SequenceState:
         """The state of both sides' edits."""
         result = SequenceState(self.doc.get_update(), root)
-        result.doc.apply_update(other.doc.get_update())
+        take(result.doc, other.doc.get_update())
         result.clocks = read_clocks(result.doc.get_state())
         result.filled = {**self.filled, **other.filled}
         if self.before is not None and other.before is not None:
@@ -102,7 +104,7 @@ class SequenceState:
             sides = self.before.place(edit)
             if sides != (edit.left, edit.right):
                 update = beside(update, *sides)
-        self.doc.apply_update(update)
+        take(self.doc, update)
         self.encoded = self.shown = None
         if edit.length:
             self.narrow = self.narrow and edit.narrow
@@ -111,7 +113,7 @@ class SequenceState:
             if self.draft == update:
                 self.draft = None
             elif self.draft is None:
-                self.twin[1].apply_update(update)
+                take(self.twin[1], update)
             else:
                 self.twin = self.draft = None
 
@@ -137,5 +139,18 @@ def load(update: bytes, root: type[Any], client: int) -> tuple[Doc[Any], Any]:
     doc: Doc[Any] = Doc(client_id=client, allow_multithreading=True)
     held = doc.get(ROOT, type=root)
     if update:
-        doc.apply_update(update)
+        take(doc, update)
     return doc, held
+
+
+def take(doc: Doc[Any], update: bytes) -> None:
+    """Apply an update. Raises ValueError for what Yrs does not take.
+
+    Some bytes make it panic, which is no `Exception` in Python: it would end whoever looks at what a stranger has written.
+    """
+    try:
+        doc.apply_update(update)
+    except BaseException as error:
+        if isinstance(error, RuntimeError) or type(error).__module__ == _PANICS:
+            raise ValueError(f"Yrs does not take it: {error}") from error
+        raise

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from driftlog_crdt import BadEncoding
+from driftlog_crdt import BadEncoding, Text
+from driftlog_crdt.sequence_state import SequenceState
 from tests.properties.cases import CASES, document
 from tests.properties.encodings import assembled, of_field
 
@@ -171,3 +172,20 @@ def test_a_record_that_is_no_object_is_refused(value: Any) -> None:
     record = document(["record"])
     with pytest.raises(BadEncoding, match="a write of a record is encoded as"):
         record.decode(of_field("", [["a", 1, 0, value]]))
+
+
+PANICS = "02000000000778a90a000000002a12dbda020101000401017301610101004401000378797a00"
+"""Yrs divides by zero with it: a panic, which is no `Exception`."""
+NO_PARENT = "0201ff9bb4dc070004010372756e02616201aebcffd501001344ff9bb4dc07000378797a00"
+"""It names a parent that is none, which Yrs tells by a RuntimeError."""
+
+
+def test_bytes_that_make_yrs_panic_are_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadEncoding):
+        Text().decode(bytes.fromhex(PANICS))
+    assert "panicked" in capfd.readouterr().err, "or it knows better by now, and another such text is wanted"
+
+
+def test_an_update_that_yrs_does_not_take_is_refused() -> None:
+    with pytest.raises(ValueError, match="Yrs does not take it"):
+        SequenceState(bytes.fromhex(NO_PARENT), Text().root())

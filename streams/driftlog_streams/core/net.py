@@ -195,6 +195,7 @@ class Net:
             if arrival.key in parking:
                 parking.replace(arrival)
         for key in work.again:
-            partition.publish_again(key)
+            if partition.can_leave(key):
+                partition.publish_again(key)
         for replica in work.rows_again:
             partition.publish_row_again(replica)

@@ -107,7 +107,7 @@ class Partition:
         for scope in sorted(work.emptied - {entry.document.scope for entry in work.dirty.values() if not _gone(entry)}):
             for key in digests.anchors(scope, self.rules.collections):
                 entry = self.entry_at(key)
-                if entry is not None and not _gone(entry) and self.publish_again(key):
+                if entry is not None and not _gone(entry) and self.can_leave(key) and self.publish_again(key):
                     break
 
     def _leaving(self) -> Leaving:
@@ -271,6 +271,20 @@ class Partition:
             work.changed(entry)
             work.group = max(work.group, self.offset, 0)
             work.again.add(key)
+        return True
+
+    def can_leave(self, key: bytes) -> bool:
+        """Can a record be made of a document, as it is? What a stranger has written in its place may be read and not written: nobody else waits for that."""
+        entry = self.entry_at(key)
+        if entry is None or _gone(entry):
+            return True
+        try:
+            entry.collection.codec.encode(entry.document, entry.state)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the net
+            log.error("no record can be made of a document", document="/".join(entry.document), error=f"{error}"[:500])
+            return False
         return True
 
     def publish_row_again(self, replica: str) -> None:

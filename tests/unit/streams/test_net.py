@@ -14,7 +14,7 @@ from driftlog_schemas.messages import ChainRow, ConflictStatus
 from driftlog_streams.core import conflicts, flight, merge
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.errors import WorkerError
-from tests.unit.streams.cloud import Cloud, change, command, count, ledger, stock
+from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
 
 Plant = Callable[[pytest.MonkeyPatch, Cloud], None]
 
@@ -136,6 +136,22 @@ def test_what_fails_half_way_on_a_document_that_had_left_is_taken_back(
     assert cloud.value(ledger(), "sold") == 3
     cloud.merge(command("mended", count(ledger(), 4, 2), count(ledger(), 13, 3)))
     assert cloud.verdicts()["mended"] == "accepted" and cloud.value(ledger(), "sold") == 20
+
+
+def test_a_document_of_which_no_record_can_be_made_holds_up_nothing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where it is to be published again, nor where it would be what its scope's digest stands in when another one is purged."""
+    cloud.merge(command("a", change(stock("poison"), "name", "set", "poison", 1), count(stock("b"), 1, 1)))
+    cloud.merge(command("gone", change(stock("b"), "", "delete", None, 2, context={})))
+    cloud.fly()
+    in_encode(monkeypatch, cloud)
+    assert cloud.merger.publish_again(key(stock("poison")))
+    cloud.merge(command("good", count(ledger(), 1, 1)))
+    assert cloud.verdicts()["good"] == "accepted"
+    cloud.forget(cloud.end - 1, stock("b"))
+    cloud.fly()
+    assert cloud.store[key(stock("b"))] is None and cloud.acknowledged == [*range(cloud.end)]
 
 
 def test_a_settlement_that_fails_is_taken_back(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
