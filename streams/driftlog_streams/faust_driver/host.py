@@ -174,7 +174,9 @@ class WorkerHost:
                 await pump.take(event)
                 if pump.congested:
                     await pump.wait_room()
-            except Exception as error:  # noqa: BLE001  # Faust would restart the agent past this record
+            except (asyncio.CancelledError, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # Faust would restart the agent past this record; a library in Rust may panic
                 die(error)
 
     def _working_pump(self) -> MergePump:
@@ -230,7 +232,7 @@ class WorkerHost:
                 tasks.create_task(self._owned_watch(pump).run())
                 tasks.create_task(self._topic_watch().run())
                 tasks.create_task(self._beat(pump))
-        except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
+        except BaseExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
 
     def _forgetter(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Forgetter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, cast
 
@@ -113,6 +113,44 @@ async def test_no_state_leaves_before_the_outcomes_of_its_flight(lives: Lives) -
     await life.until(lambda: bool(lives.deaths))
 
     assert b'"store-1.1":1' in (before.value or b"") and life.topic(STATES) == [before]
+
+
+class Panic(BaseException):
+    """Of a library in Rust: no `Exception`."""
+
+
+async def test_a_panic_where_flights_are_made_ends_the_process(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = await merging(lives)
+
+    def panics() -> None:
+        raise Panic
+
+    monkeypatch.setattr(life.pump.mergers[0], "seal", panics)
+    sell(lives, 1)
+    await life.until(lambda: bool(lives.deaths))
+    assert isinstance(lives.deaths[0], Panic) and life.committed() is None
+
+
+async def test_a_panic_where_records_are_merged_ends_the_process(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would go on behind the record, and commit it with the next one."""
+    life = await merging(lives)
+
+    class Stream:
+        current_event = None
+
+        def noack(self) -> Stream:
+            return self
+
+        async def __aiter__(self) -> AsyncIterator[None]:
+            yield None
+
+    async def panics(event: object) -> None:
+        raise Panic
+
+    monkeypatch.setattr(life.pump, "take", panics)
+    with pytest.raises(Died):
+        await life.host._merge(Stream())
+    assert isinstance(lives.deaths[0], Panic)
 
 
 async def test_calls_to_one_partition_leave_one_record_after_the_other(lives: Lives) -> None:
