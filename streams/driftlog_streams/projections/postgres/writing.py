@@ -30,6 +30,8 @@ from driftlog_streams.projections.tables import Table
 _BOOKKEPT = ("bigint", "timestamptz", "boolean")
 """The types of `BOOKKEEPING`."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999."""
 
 
 class TableWriter:
@@ -105,8 +107,8 @@ class TableWriter:
 
 @lru_cache(maxsize=1 << 12)
 def _moment(at_ms: int) -> datetime:
-    """Records are published many at a time."""
-    return _EPOCH + timedelta(milliseconds=at_ms)
+    """Records are published many at a time. A writer's own time, where a topic keeps those, may be one that no calendar has."""
+    return _EPOCH + timedelta(milliseconds=min(max(at_ms, 0), _LAST_MS))
 
 
 def _equal(one: str, other: str, column: str) -> sql.Composed:
