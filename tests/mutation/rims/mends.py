@@ -59,6 +59,27 @@ MENDS: tuple[Mistake, ...] = (
         "one",
         REACTIONS,
     ),
+    Mistake(
+        "sequences: what makes Yrs panic ends whoever looks at it",
+        "crdt/driftlog_crdt/sequence_state.py",
+        "isinstance(error, RuntimeError) or type(error).__module__ == _PANICS",
+        "False",
+        ("tests/properties/test_bad_bytes.py",),
+    ),
+    Mistake(
+        "net: all wait for a document of which no record can be made",
+        f"{CORE}/net.py",
+        "if partition.can_leave(key):",
+        "if True:",
+        NET,
+    ),
+    Mistake(
+        "forgetting: a record is made that is too large to be written",
+        f"{CORE}/forgetting.py",
+        "if room < 0:",
+        "if False:",
+        ("tests/unit/streams/test_forgetting_plan.py",),
+    ),
     # -- what is taken back, and what is merged once more
     Mistake(
         "net: an answer with our row is lost with what was merged beside it",
