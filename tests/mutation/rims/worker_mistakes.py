@@ -362,7 +362,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: a defect in the agent is Faust's to handle",
         f"{DRIVER}/host.py",
-        "            except Exception as error:  # noqa: BLE001  # Faust would restart the agent past this record\n                die(error)",
+        "            except BaseException as error:  # noqa: BLE001  # Faust would restart the agent past this record; a library in Rust may panic\n                die(error)",
         "            finally:\n                pass",
         FLIGHTS,
     ),
