@@ -191,7 +191,7 @@ class Route(Protocol):
         delivered: Callable[[Sealed, str | None], None],
         trouble: Callable[[], None],
     ) -> Shipping:
-        """A client for what goes out; a broker that is not there is `trouble`, not an error."""
+        """A client for what goes out; a broker that is not there is `trouble`, not an error. Raises `Unreachable` where none can be made now."""
         ...
 
     def follow(
@@ -201,11 +201,11 @@ class Route(Protocol):
         arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
         trouble: Callable[[], None],
     ) -> Feed:
-        """A client for what comes in, from these offsets on; the next look waits until `arrived` is done."""
+        """A client for what comes in, from these offsets on; the next look waits until `arrived` is done. Raises as `ship`."""
         ...
 
     def ask(self) -> Asker:
-        """A client for questions."""
+        """A client for questions. Raises as `ship`."""
         ...
 
     def rest(self) -> None:

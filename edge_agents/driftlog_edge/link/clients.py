@@ -1,7 +1,7 @@
 """The clients of the connection to the cloud, one connection at a time: what is sent, what comes in, and who is asked.
 
 A connection begins at the replica's own cursors, once the broker was asked whether they lead on. When something that came in could not be kept (a
-full disk, a registry that does not answer), it is given up and begun anew, after a while that grows.
+full disk, a registry that does not answer), it is given up and begun anew, after a while that grows; and so is one whose clients cannot be made.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ class Clients:
         self._feed: Feed | None = None
         self._intake: Intake | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._trying: asyncio.Task[None] | None = None
+        """Makes a connection whose clients could not be made."""
         self._connection = 0
         self.changing = asyncio.Lock()
         """Held while the connection changes."""
@@ -150,26 +152,46 @@ class Clients:
             await self.disconnect()
             if self._signal.connectivity.forced or self._closed:
                 return
-            loop = asyncio.get_running_loop()
             self._heard.begins()
             self._connection += 1
-            connection = self._connection
-            self.shipping = self._route.ship(
-                loop, lambda batch, error: self._delivered(batch, error, connection), self._signal.trouble
-            )
-            intake = self._intake = Intake(
-                self._places.topics,
-                self._puller,
-                self._committer,
-                self._ids,
-                self._heard.pulled,
-                self._registry,
-                self._op_logs,
-            )
-            self.asker = self._route.ask()
-            self._signal.begun()
-            self._asking = self._tasks.begin(self._look(intake))
-            self._heard.begun()
+            try:
+                self._connect(self._connection)
+            except Unreachable as error:
+                await self.disconnect()
+                self._signal.silence(str(error))
+                if self._trying is None or self._trying.done():
+                    self._trying = self._tasks.begin(self._try_again())
+
+    def _connect(self, connection: int) -> None:
+        """Make the clients. Raises `Unreachable`."""
+        self.shipping = self._route.ship(
+            asyncio.get_running_loop(),
+            lambda batch, error: self._delivered(batch, error, connection),
+            self._signal.trouble,
+        )
+        asker = self._route.ask()
+        intake = self._intake = Intake(
+            self._places.topics,
+            self._puller,
+            self._committer,
+            self._ids,
+            self._heard.pulled,
+            self._registry,
+            self._op_logs,
+        )
+        self.asker = asker
+        self._signal.begun()
+        self._asking = self._tasks.begin(self._look(intake))
+        self._heard.begun()
+
+    async def _try_again(self) -> None:
+        """Until there is a connection, or is to be none."""
+        attempt = 0
+        while self.shipping is None and not (self._signal.connectivity.forced or self._closed):
+            attempt += 1
+            await asyncio.sleep(min(BEGIN_ANEW_CAP_SECONDS, backoff(attempt, random.random)))
+            if self.shipping is None:
+                await self.reconnect()
 
     async def _look(self, intake: Intake) -> None:
         """Ask what the broker has; what comes in is followed only from where that was found to lead on."""
@@ -188,7 +210,11 @@ class Clients:
 
             loop = asyncio.get_running_loop()
             intake.follow(self._places.all)
-            self._feed = self._route.follow(loop, self._places.positions(), arrived, self._signal.trouble)
+            try:
+                self._feed = self._route.follow(loop, self._places.positions(), arrived, self._signal.trouble)
+            except Unreachable as error:  # the next look tries again
+                self.problem = str(error)
+                log.warning("what the cloud has cannot be read", reason=self.problem)
         elif not good and self._signal.state is not Connection.OFFLINE:
             self._tasks.begin(self.reconnect())
 

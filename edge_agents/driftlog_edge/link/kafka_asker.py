@@ -24,6 +24,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
+from driftlog_edge.link.making import making
 from driftlog_edge.ports import Extent, Unreachable
 from driftlog_schemas import topics
 from driftlog_schemas.client_keeping import MOST_FREED_AT_ONCE, keeper
@@ -62,16 +63,17 @@ class KafkaAsker:
         """Was it said that this client stays?"""
 
     def _connected(self) -> AdminClient:
-        config: dict[str, Any] = {
-            **self._kafka.asker(),
-            "reconnect.backoff.max.ms": 1000,
-            "socket.nagle.disable": True,
-            "socket.keepalive.enable": True,
-            "log_level": 0,
-            "error_cb": self._said.append,
-        }
+        with making():
+            config: dict[str, Any] = {
+                **self._kafka.asker(),
+                "reconnect.backoff.max.ms": 1000,
+                "socket.nagle.disable": True,
+                "socket.keepalive.enable": True,
+                "log_level": 0,
+                "error_cb": self._said.append,
+            }
+            client = AdminClient(config)
         self._day_began = _day_began()
-        client = AdminClient(config)
         keeper.hold(client)
         return client
 
@@ -140,7 +142,8 @@ class KafkaAsker:
         )
 
     def _begin_anew(self) -> bool:
-        """Ask with a new client. False when too many of those before cannot be freed: then this one stays."""
+        """Ask with a new client. False when too many of those before cannot be freed: then this one stays. So it does where no other can be made: raises
+        `Unreachable`."""
         if not keeper.let_go(self._client):
             if not self._told:
                 log.warning(
@@ -148,7 +151,12 @@ class KafkaAsker:
                 )
             self._told = True
             return False
-        self._connection, self._told = self._connected(), False
+        before = self._client
+        try:
+            self._connection, self._told = self._connected(), False
+        except Unreachable:
+            keeper.hold(before)
+            raise
         return True
 
     async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:

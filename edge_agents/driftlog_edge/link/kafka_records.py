@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from driftlog_edge.link.making import making
 from driftlog_edge.ports import Record, Unreachable
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.record_headers import headers_of
@@ -62,20 +63,21 @@ def _at_offsets(
 
 
 def reading_back(kafka: KafkaSettings, more: Mapping[str, str | int] = MappingProxyType({})) -> Consumer:
-    """A client for one reading, of no group; close it. `more` are settings of its own."""
-    return Consumer(
-        {
-            **kafka.reader(),
-            "group.id": "driftlog-edge",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "allow.auto.create.topics": False,
-            "log_level": 0,
-            **more,
-        }
-    )
+    """A client for one reading, of no group; close it. `more` are settings of its own. Raises `Unreachable`."""
+    with making():
+        return Consumer(
+            {
+                **kafka.reader(),
+                "group.id": "driftlog-edge",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "allow.auto.create.topics": False,
+                "log_level": 0,
+                **more,
+            }
+        )
 
 
 def records_from(

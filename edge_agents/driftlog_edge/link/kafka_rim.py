@@ -29,6 +29,7 @@ from driftlog_edge import ports
 from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.link.kafka_history import read_history
 from driftlog_edge.link.kafka_records import read_records, record_of
+from driftlog_edge.link.making import making
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 
@@ -84,9 +85,10 @@ class KafkaRoute:
 
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         told: list[str | None] = []
-        producer = Producer(
-            {**self._kafka.client(), "acks": "all", "message.timeout.ms": int(seconds * 1000), "log_level": 0}
-        )
+        with making():
+            producer = Producer(
+                {**self._kafka.client(), "acks": "all", "message.timeout.ms": int(seconds * 1000), "log_level": 0}
+            )
         producer.produce(
             topic, value, key, 0, on_delivery=lambda error, _: told.append(None if error is None else str(error))
         )
@@ -117,22 +119,23 @@ class Shipping:
         self._delivered = delivered
         self._stop = stop = threading.Event()
         # What a client calls must not hold what holds the client.
-        self._producer = Producer(
-            {
-                **kafka.client(),
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "zstd",
-                "linger.ms": 0,
-                "socket.nagle.disable": True,
-                "message.timeout.ms": 0,
-                "reconnect.backoff.max.ms": 5000,
-                "socket.keepalive.enable": True,
-                "topic.metadata.refresh.interval.ms": 60_000,
-                "log_level": 0,
-                "error_cb": lambda error: None if stop.is_set() else _told(loop, trouble),
-            }
-        )
+        with making():
+            self._producer = Producer(
+                {
+                    **kafka.client(),
+                    "enable.idempotence": True,
+                    "acks": "all",
+                    "compression.type": "zstd",
+                    "linger.ms": 0,
+                    "socket.nagle.disable": True,
+                    "message.timeout.ms": 0,
+                    "reconnect.backoff.max.ms": 5000,
+                    "socket.keepalive.enable": True,
+                    "topic.metadata.refresh.interval.ms": 60_000,
+                    "log_level": 0,
+                    "error_cb": lambda error: None if stop.is_set() else _told(loop, trouble),
+                }
+            )
         self._thread = threading.Thread(target=self._poll, name="driftlog-ship", daemon=True)
         self._thread.start()
 
@@ -198,22 +201,23 @@ class Feed:
         self._arrived = arrived
         self._positions = positions
         self._stop = stop = threading.Event()
-        self._consumer = Consumer(
-            {
-                **kafka.reader(),
-                **_ahead(budget),
-                "group.id": "driftlog-edge",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-                "reconnect.backoff.max.ms": 5000,
-                "allow.auto.create.topics": False,
-                "log_level": 0,
-                "error_cb": lambda error: None if stop.is_set() else _told(loop, trouble),
-            }
-        )
+        with making():
+            self._consumer = Consumer(
+                {
+                    **kafka.reader(),
+                    **_ahead(budget),
+                    "group.id": "driftlog-edge",
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "auto.offset.reset": "error",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 100,
+                    "reconnect.backoff.max.ms": 5000,
+                    "allow.auto.create.topics": False,
+                    "log_level": 0,
+                    "error_cb": lambda error: None if stop.is_set() else _told(loop, trouble),
+                }
+            )
         self._thread = threading.Thread(target=self._run, name="driftlog-pull", daemon=True)
         self._thread.start()
 

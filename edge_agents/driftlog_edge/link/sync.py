@@ -405,40 +405,50 @@ class Sync:
     # -- time
 
     async def _tick(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            now = self._clock.monotonic()
-            if self.registry.wiped:
-                self._wiped()
-            self.identities.look(self.broker_ms())
-            if self._route.outdated and not self.signal.connectivity.forced and not self.clients.changing.locked():
-                log.info("another generation of the read model is in force")
-                await self.clients.reconnect()
-            if self.registry.release_due(now):
-                self._shipper.at_once(now)
-            if self.moving.tick():
-                self.pump.run()
-            self._shipper.allow(saving=self.power.saving, metered=self.power.now.metered is True)
-            if self._shipper.tick(now):
-                self.pump.run()
-            self.freshness.tick(now)
-            self.ends.tick()
-            self.horizon.tick()
-            self.support.tick()
-            self.absence.look(offline=self.signal.state is Connection.OFFLINE)
-            self._rerun.run()
-            self.proof.tick()
-            self.signal.tell()
-            if self.signal.quiet(now) or (self.clients.follows and self.lookout.due(now)):
-                self.clients.look()
-            if self._heart.due(now, self.signal.state, saving=self.power.saving):
-                self._tasks.begin(self._heart.beat(now))
-            waiting = self._shipper.waiting or not self._shipper.idle
-            # who waits for a way, his share of it, a review or a move does not stand still
-            held_up = self._shipper.spent or self.absence.reviewing or bool(self.moving.problem)
-            if self.signal.state is not Connection.ONLINE or held_up:
-                self.watchdog.moved(now)
-            elif self.watchdog.stalled(int(waiting), now):
-                log.error("the queue does not move; the client starts anew", problem=self.problem)
-                self.watchdog.moved(now)
-                await self.clients.reconnect()
+            try:
+                await self._look_after_all()
+                told = ""
+            except EdgeError as error:  # a store that cannot be read to its end, for instance; other things are still to be looked after
+                if str(error) != told:
+                    told = str(error)
+                    log.error("not all could be looked after", reason=told)
+
+    async def _look_after_all(self) -> None:
+        now = self._clock.monotonic()
+        if self.registry.wiped:
+            self._wiped()
+        self.identities.look(self.broker_ms())
+        if self._route.outdated and not self.signal.connectivity.forced and not self.clients.changing.locked():
+            log.info("another generation of the read model is in force")
+            await self.clients.reconnect()
+        if self.registry.release_due(now):
+            self._shipper.at_once(now)
+        if self.moving.tick():
+            self.pump.run()
+        self._shipper.allow(saving=self.power.saving, metered=self.power.now.metered is True)
+        if self._shipper.tick(now):
+            self.pump.run()
+        self.freshness.tick(now)
+        self.ends.tick()
+        self.horizon.tick()
+        self.support.tick()
+        self.absence.look(offline=self.signal.state is Connection.OFFLINE)
+        self._rerun.run()
+        self.proof.tick()
+        self.signal.tell()
+        if self.signal.quiet(now) or (self.clients.follows and self.lookout.due(now)):
+            self.clients.look()
+        if self._heart.due(now, self.signal.state, saving=self.power.saving):
+            self._tasks.begin(self._heart.beat(now))
+        waiting = self._shipper.waiting or not self._shipper.idle
+        # who waits for a way, his share of it, a review or a move does not stand still
+        held_up = self._shipper.spent or self.absence.reviewing or bool(self.moving.problem)
+        if self.signal.state is not Connection.ONLINE or held_up:
+            self.watchdog.moved(now)
+        elif self.watchdog.stalled(int(waiting), now):
+            log.error("the queue does not move; the client starts anew", problem=self.problem)
+            self.watchdog.moved(now)
+            await self.clients.reconnect()

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import DiskFull, NotFound, StoreBusy, TimedOut
+from driftlog_edge.errors import DiskFull, NotFound, StoreBusy, StoreFailed, TimedOut
 from driftlog_edge.ports import Family, Writes
 from driftlog_edge.store import journal, opening, rocks
 from driftlog_edge.store.rocks import RocksStore
@@ -299,3 +299,18 @@ async def test_a_command_is_answered_in_the_time_given_although_the_disk_hangs(
     await until(lambda: agent._store.get(Family.COMMANDS, b"c1"))
     assert (await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1")).result == 1
     await until(lambda: on_hand(cloud) == 1)
+
+
+async def test_what_cannot_be_read_once_does_not_end_the_looking_after_all_else(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+
+    def look() -> None:
+        nonlocal looked
+        looked += 1
+        if looked < 3:
+            raise StoreFailed("input/output error")
+
+    monkeypatch.setattr(agent._sync.support, "tick", look)
+    await until(lambda: looked > 5)
