@@ -5,7 +5,9 @@ cloud judges: what was built on the refused change comes back as `builds_on_refu
 computed on it in turn. Both run again on the corrected view, in their order, with the arguments that they were given; if the app refuses
 now, that is their answer.
 
-What is to run again is marked in the store before it is taken out of the queue, so a crash in between loses nothing.
+What is to run again is marked in the store before it is taken out of the queue, so a crash in between loses nothing. None stops the others: one that cannot run
+now (what it looks at is evicted, or of a newer release) is passed over, with what comes behind it on its documents, and one in which the app's own function fails
+goes to a person.
 
 On the *review list* is what nobody can decide alone (see `outgoing/rebase`); a person applies it, which runs it again, or drops it.
 """
@@ -13,6 +15,7 @@ On the *review list* is what nobody can decide alone (see `outgoing/rebase`); a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -22,12 +25,13 @@ from driftlog_edge.asking import asked
 from driftlog_edge.asking.executor import Executed, Executor
 from driftlog_edge.asking.intent import Earlier
 from driftlog_edge.asking.pages import COMMANDS_BYTES, check_limit, page_of
-from driftlog_edge.errors import NotFound
+from driftlog_edge.errors import EdgeError, Evicted, NotFound, NotReadable
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.stood_on import stood_on
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry, Status, entry_of
+from driftlog_edge.store.handover import NotTakenAlong
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import TAKEN_FULL
 from driftlog_edge.store.logged import changed_keys, decode_logged, logged
@@ -35,11 +39,34 @@ from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.unseen import withdrawn
 from driftlog_edge.store.views import Views
 from driftlog_edge.turns import in_turns
+from driftlog_schemas import bounds
 from driftlog_schemas.contract import InvalidInput, OneWay, Refused
+from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
 
 log = structlog.get_logger()
+
+FAILED = "failed"
+"""Code of a command in which the app's function failed when it ran again."""
+
+
+class NotNow(Exception):
+    """A command that is to run again waits for something. `documents` are what it changes, `why` says for what it waits."""
+
+    def __init__(self, documents: set[bytes], why: EdgeError | ContractError) -> None:
+        super().__init__(str(why))
+        self.documents, self.why = documents, why
+
+
+@dataclass(slots=True)
+class Round:
+    """One way through what is to run again."""
+
+    after: bytes = b""
+    """The key of the last mark that was passed over."""
+    passed: set[bytes] = field(default_factory=set)
+    """The documents of what was."""
 
 
 class Reviewed(NamedTuple):
@@ -122,31 +149,55 @@ class Again:
         """Does something wait to run again?"""
         return next(iter(self._journal.scan(Family.META, keys.AGAIN)), None) is not None
 
-    def next(self) -> Executed | None:
-        """Run the first of what waits; the write set takes its mark away. None when nothing waits. Stage it at once.
+    def next(self, round: Round | None = None) -> Executed | None:
+        """Run the first of what waits and may run in this round; the write set takes its mark away. None when there is none. Stage it at once.
 
         Raises:
-            OutboxFull: it waits on.
+            NotNow: one waits for something; it is passed over, with what comes behind it.
+            OutboxFull: all wait.
         """
-        found = next(iter(self._journal.scan(Family.META, keys.AGAIN)), None)
-        if found is None:
-            return None
-        earlier = logged(self._journal, keys.parse_lsn(found[0]))
-        command, read = earlier.command, earlier.first_read
+        round = Round() if round is None else round
+        for mark, _ in self._journal.scan(Family.META, keys.AGAIN, round.after):
+            earlier = logged(self._journal, keys.parse_lsn(mark))
+            documents = changed_keys(earlier.command)
+            if round.passed.isdisjoint(documents):
+                return self._next(mark, earlier.command, earlier.first_read, documents)
+            round.passed |= documents
+            round.after = mark
+        return None
+
+    def _next(self, mark: bytes, command: Command, read: int, documents: set[bytes]) -> Executed:
         entry = entry_of(self._journal, command.id)
         assert entry is not None, "what is marked is in the command log"
-        executed = self._run(command, entry, read)
+        try:
+            executed = self._run(command, entry, read)
+        except (Evicted, NotReadable, NotTakenAlong, ContractError) as why:
+            raise NotNow(documents, why) from why
         assert executed.writes is not None, "it runs under its id, but not from the log"
-        executed.writes[Family.META, found[0]] = None
+        executed.writes[Family.META, mark] = None
         return executed
 
     def _run(self, command: Command, entry: Entry, read: int) -> Executed:
         try:
             return self.once_more(command, entry, read)
+        except (EdgeError, ContractError):
+            raise
         except Refused as refused:
             return self._refused(command, entry, refused.code, refused.reason)
         except (InvalidInput, AlgebraError) as error:
             return self._refused(command, entry, "one_way" if isinstance(error, OneWay) else "invalid", str(error))
+        except Exception as defect:  # noqa: BLE001  # whatever the app's function raises: nobody is there to be told
+            return self._failed(command, entry, defect)
+
+    def _failed(self, command: Command, entry: Entry, defect: Exception) -> Executed:
+        log.error("a command failed when it ran again; it waits for a person", command=command.id, exc_info=defect)
+        reason = bounds.cut(f"it failed when it ran again: {defect!r}", bounds.MAX_REASON)
+        entry = entry.with_status(Status.REVIEW, FAILED, reason)
+        writes: dict[Place, bytes | None] = {
+            (Family.COMMANDS, command.id.encode()): entry.encode(),
+            (Family.META, keys.review_key(entry.lsn)): command.id.encode(),
+        }
+        return Executed(command.id, entry, writes)
 
     def _refused(self, command: Command, entry: Entry, code: str, reason: str) -> Executed:
         log.info("a command that ran again was refused", command=command.id, code=code, reason=reason)

@@ -161,7 +161,7 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: acknowledged by the leader alone",
         f"{EDGE}/link/kafka_rim.py",
-        '"enable.idempotence": True,\n                "acks": "all",',
+        '"enable.idempotence": True,\n                    "acks": "all",',
         '"acks": 1,',
         SHIPPING,
     ),

@@ -40,7 +40,7 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "watchdog: a queue that stands still is told and left standing",
         f"{EDGE}/link/sync.py",
-        "self.watchdog.moved(now)\n                await self.clients.reconnect()",
+        "self.watchdog.moved(now)\n            await self.clients.reconnect()",
         "self.watchdog.moved(now)",
         HEALTH,
     ),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,12 +13,16 @@ from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
 from driftlog_edge import EdgeAgent
-from driftlog_edge.errors import NotFound
+from driftlog_edge.asking.again import NotNow, Round
+from driftlog_edge.asking.executor import Executed, Executor
+from driftlog_edge.asking.intent import Earlier
+from driftlog_edge.errors import EdgeError, Evicted, NotFound, NotReadable
 from driftlog_edge.http_api.access import Access
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
@@ -26,6 +31,7 @@ from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.conftest import served
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import PARTITIONS
+from tests.unit.edge.waiting import until
 
 S1 = partition_of("s1", PARTITIONS)
 
@@ -83,6 +89,100 @@ def test_what_the_cloud_found_built_on_a_refused_change_runs_again(replica: Repl
     assert replica.entry("c1").status is Status.MERGED
     assert replica.on_hand("tea") == 5
     assert len(replica.views.backlog) == 0
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, executor: Executor, error: Exception, *command_ids: str) -> None:
+    """What the app's functions of these commands raise when they run again."""
+    run = executor.run
+
+    def failing(
+        name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "", again: Earlier | None = None
+    ) -> Executed:
+        if again is not None and command_id in command_ids:
+            raise error
+        return run(name, arguments, command_id, actor, again)
+
+    monkeypatch.setattr(executor, "run", failing)
+
+
+def test_one_that_fails_when_it_runs_again_goes_to_a_person_and_stops_no_other(
+    replica: Replica, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica.do("receive", "wrong", store="s1", sku="tea", qty=100)
+    for sealed in replica.ship():
+        cloud.rejects["wrong"] = "recount"
+        cloud.merge(sealed)
+    replica.do("receive", "broken", store="s1", sku="tea", qty=1)
+    replica.do("receive", "sound", store="s1", sku="tea", qty=3)
+    pulled = replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    with monkeypatch.context() as broken:
+        fails(broken, replica.executor, ZeroDivisionError("by the price"), "broken")
+        assert replica.run_again(pulled) == ["broken", "sound"]
+    entry = replica.entry("broken")
+    assert (entry.status, entry.code) == (Status.REVIEW, "failed")
+    assert "by the price" in entry.reason
+    assert [one.command.id for one in replica.again.review()] == ["broken"]
+    assert replica.on_hand("tea") == 3
+    applied = replica.again.apply("broken")
+    replica.journal.stage(applied.writes or {}, sync=True)
+    replica.commit()
+    merge_all(replica, cloud)
+    assert (replica.entry("broken").status, replica.on_hand("tea")) == (Status.MERGED, 4)
+
+
+def test_one_that_cannot_run_now_is_passed_over_with_what_comes_behind_it(
+    replica: Replica, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command_id, sku in (("waits", "tea"), ("other", "milk"), ("behind", "tea"), ("last", "milk")):
+        replica.do("receive", command_id, store="s1", sku=sku, qty=1)
+        cloud.rejects[command_id] = "builds_on_refused"
+    for sealed in replica.ship():
+        cloud.merge(sealed)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    found = Round()
+    with monkeypatch.context() as unreadable:
+        fails(unreadable, replica.executor, NotReadable("of a newer release"), "waits")
+        with pytest.raises(NotNow) as waits:
+            replica.again.next(found)
+        found.passed |= waits.value.documents
+        ran = []
+        while (executed := replica.again.next(found)) is not None:
+            replica.journal.stage(executed.writes or {}, sync=True)
+            ran.append(executed.command_id)
+        assert ran == ["other", "last"]
+    while (executed := replica.again.next()) is not None:
+        replica.journal.stage(executed.writes or {}, sync=True)
+        ran.append(executed.command_id)
+    assert ran[2:] == ["waits", "behind"]
+
+
+@pytest.mark.usefixtures("quick_ticks")
+@pytest.mark.parametrize(
+    "why",
+    [
+        NotReadable("of a newer release"),
+        Evicted.of(DocumentId("Stock", "s1", "tea")),
+        RegistryUnreachable("no answer", "connect it"),
+    ],
+)
+async def test_an_agent_runs_the_others_again_meanwhile(
+    agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, why: EdgeError | RegistryUnreachable
+) -> None:
+    async def never(document: DocumentId, seconds: float) -> None:
+        raise why
+
+    monkeypatch.setattr("driftlog_edge.asking.rerun.APART_SECONDS", 0.01)
+    monkeypatch.setattr(agent._sync._rerun, "_bring", never)
+    with monkeypatch.context() as unreadable:
+        fails(unreadable, agent._executor, why, "waits")
+        for command_id, sku in (("waits", "tea"), ("other", "milk")):
+            cloud.rejects[command_id] = "builds_on_refused"
+            await agent.run("receive", store="s1", sku=sku, qty=1, command_id=command_id)
+        await until(lambda: sum(len(batch.commands) for batch in cloud.batches) == 2)
+        cloud.rejects.clear()
+        await until(lambda: agent.command("other").status == "merged")
+        assert agent.command("waits").status == "shipped"
+    await until(lambda: agent.command("waits").status == "merged")
 
 
 def test_a_crash_before_it_has_run_again_loses_nothing(lives: Callable[..., Replica], cloud: Cloud) -> None:
