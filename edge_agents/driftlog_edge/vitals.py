@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
-from functools import reduce
+from functools import cache, reduce
 from itertools import islice
 from operator import xor
 from typing import Any
@@ -106,7 +107,7 @@ class Vitals:
             "support": sync.support.facts(),
             "mismatches": sync.proof.agreement.mismatches,
             "differing": sync.proof.agreement.differing,
-            "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
+            "scopes": self._all_scopes(sync),
             "disk_bytes": self._store.disk_bytes(),
             "disk": self._disk(),
             "damaged": "" if self._store.damage is None else str(self._store.damage),
@@ -168,7 +169,11 @@ class Vitals:
             self._oldest = (lsn, self._views.command(lsn).hlc >> 16)
         return self._oldest[1]
 
-    def _scope(self, scope: str, sync: Sync) -> dict[str, Any]:
+    def _all_scopes(self, sync: Sync) -> dict[str, dict[str, Any]]:
+        unread = cache(self._not_readable)  # of a partition it is counted once, however many of its scopes are held
+        return {scope: self._scope(scope, sync, unread) for scope in self._scopes}
+
+    def _scope(self, scope: str, sync: Sync, not_readable: Callable[[bytes], Mapping[str, int]]) -> dict[str, Any]:
         digests: list[ScopeDigest] = []
         unread, moments, places = 0, [], {}
         for space in self._contract.spaces.values():
@@ -176,7 +181,7 @@ class Vitals:
             generation = serving(self._journal, space.name, partition)
             digest = digest_of(self._journal, space.name, partition, generation, scope)
             digests.append(digest)
-            unread += self._not_readable(keys.confirmed_prefix(space.name, partition, generation), scope)
+            unread += not_readable(keys.confirmed_prefix(space.name, partition, generation)).get(scope, 0)
             place = (topics.state_topic(space.name), partition)
             cursor = sync.places.cursor(*place)
             places[f"{space.name}/{partition}"] = {
@@ -198,7 +203,7 @@ class Vitals:
             "evicted": sum(digest.evicted for digest in digests),
         }
 
-    def _not_readable(self, rows: bytes, scope: str) -> int:
-        """How many documents of a scope are of a newer release; counted up to a bound, for there should be none."""
-        found = islice(self._journal.scan(Family.UNREAD, rows), MOST_COUNTED)
-        return sum(parse_document_key(keys.document_of_confirmed(key)).scope == scope for key, _ in found)
+    def _not_readable(self, rows: bytes) -> Mapping[str, int]:
+        """How many documents of each scope of a partition are of a newer release; counted up to a bound, for there should be none."""
+        found = islice(self._journal.scan_keys(Family.UNREAD, rows), MOST_COUNTED)
+        return Counter(parse_document_key(keys.document_of_confirmed(key)).scope for key in found)

@@ -43,7 +43,7 @@ def for_people(journal: Journal) -> ForPeople:
 
 
 def _counted(journal: Journal, prefix: bytes) -> int:
-    return sum(1 for _ in islice(journal.scan(Family.META, prefix), MOST_COUNTED))
+    return sum(1 for _ in islice(journal.scan_keys(Family.META, prefix), MOST_COUNTED))
 
 
 def _told(journal: Journal) -> Iterator[WaitingCommand]:

@@ -37,7 +37,9 @@ def recount(
                 scope = parse_document_key(key).scope
                 sums[scope] = sums.get(scope, 0) ^ row_digest(versions, key, value)
             yield
-    for key, marker in _evicted(source, prefix):
+    for number, (key, marker) in enumerate(_evicted(source, prefix), 1):
+        if number % AT_ONCE == 0:
+            yield  # who is evicted or comes back meanwhile moves the scope's digest
         scope = parse_document_key(key).scope
         sums[scope] = sums.get(scope, 0) ^ marker.digest
     now = _entries(source, space, partition, generation)
@@ -48,10 +50,13 @@ def recount(
 
 def _evicted(source: Source, rows: bytes) -> Iterator[tuple[bytes, Marker]]:
     """Those in whose place no row counts."""
-    for key, value in source.scan(Family.META, keys.evicted_key(rows)):
-        row = key[len(keys.EVICTED) :]
-        if source.get(Family.UNREAD, row) is None:
-            yield keys.document_of_confirmed(row), Marker.decode(value)
+    prefix, after = keys.evicted_key(rows), b""
+    while some := list(islice(source.scan(Family.META, prefix, after), AT_ONCE)):
+        after = some[-1][0]
+        for key, value in some:
+            row = key[len(keys.EVICTED) :]
+            if source.get(Family.UNREAD, row) is None:
+                yield keys.document_of_confirmed(row), Marker.decode(value)
 
 
 def _entries(source: Source, space: str, partition: int, generation: int) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ partition's life ends with the change, and another begins (`outgoing/renewal`).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -37,6 +37,8 @@ log = structlog.get_logger()
 
 AT_ONCE = 2_000
 """Rows, or pending entries, that one write of `tidy` looks at."""
+AT_ONE_TURN = 100
+"""Documents with pending entries that are looked at without letting others run."""
 
 
 def ends_before(cursor: Cursor, extent: Extent, asked_at: int) -> bool:
@@ -135,37 +137,37 @@ class Returns:
     def tidy(self) -> Iterator[Pulled | None]:
         """What is left to do after changes of generation, a few rows at a time; stage each before the next is asked for. None: others may run.
 
-        It follows from what the store holds, so it can be begun again at any time.
+        It follows from what the store holds, so it can be begun again at any time. A step may have nothing to write: then, too, others have their turn.
         """
-        for key, _ in list(self._journal.scan(Family.META, keys.GENERATIONS)):
-            space, partition = keys.parse_place(key, keys.GENERATIONS)
-            yield from self._settle(space, partition)
+        places = [
+            keys.parse_place(key, keys.GENERATIONS) for key, _ in self._journal.scan(Family.META, keys.GENERATIONS)
+        ]
+        if places:
+            yield from self._settle(frozenset(places))
+        for space, partition in places:
             yield from self._remove(space, partition)
             yield from (Pulled(writes) for writes in self._states.only_up.forgotten(space, partition))
 
-    def _settle(self, space: str, partition: int) -> Iterator[Pulled | None]:
-        """Pending entries that the new rows cover go, and those that were decided before the change and are not in them."""
-        now, topic = serving(self._journal, space, partition), topics.state_topic(space)
-        group = cursor_of(self._journal, topic, partition).group
+    def _settle(self, places: Collection[tuple[str, int]]) -> Iterator[Pulled | None]:
+        """Pending entries that the new rows of these partitions cover go, and those that were decided before the change and are not in them."""
         after = b""
-        while True:
-            documents: dict[bytes, None] = {}
-            for key, _ in islice(self._journal.scan(Family.PENDING, b"", after), AT_ONCE):
-                documents[keys.document_of_pending(key)] = None
-                after = key
-            if not documents:
-                return
+        while entries := list(islice(self._journal.scan_keys(Family.PENDING, b"", after), AT_ONCE)):
+            after = entries[-1]
+            documents = dict.fromkeys(map(keys.document_of_pending, entries))
             writes: dict[Place, bytes | None] = {}
             dropped: dict[int, None] = {}
-            writer = self._lives.writing(space, partition)
-            for key in documents:
-                vector = self._states.vector(key, space, partition)
-                if vector is not None:
+            for number, key in enumerate(documents, 1):
+                if number % AT_ONE_TURN == 0:
+                    yield None
+                place = self._states.place(key)
+                vector = self._states.vector(key, *place) if place is not None and place in places else None
+                if place is not None and vector is not None:
+                    group = cursor_of(self._journal, topics.state_topic(place[0]), place[1]).group
+                    writer = self._lives.writing(*place)
                     yield from self._states.coverage.drop_covered(key, vector, group, writer, writes, dropped)
-                    self._drop_gone(key, now, writes, dropped)
-            if writes:
-                changed = tuple(parse_document_key(key) for key in documents)
-                yield Pulled(writes, changed, dropped=tuple(dropped))
+                    self._drop_gone(key, serving(self._journal, *place), writes, dropped)
+            changed = tuple(parse_document_key(key) for key in documents) if writes else ()
+            yield Pulled(writes, changed, dropped=tuple(dropped))
 
     def _drop_gone(self, key: bytes, now: int, writes: dict[Place, bytes | None], dropped: dict[int, None]) -> None:
         """What was decided for an older generation would be in this one if it were anywhere."""

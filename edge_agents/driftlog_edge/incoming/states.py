@@ -111,6 +111,15 @@ class States:
         branches = ((space, partition),) if forked else ()
         return Pulled(landing.writes, changed, dropped=dropped, forked=branches, unreadable=landing.unreadable)
 
+    def place(self, key: bytes) -> tuple[str, int] | None:
+        """(space, partition) of a document; None of one that this release does not declare."""
+        document = parse_document_key(key)
+        return (
+            self._generations.place(document.collection, document.scope)
+            if document.collection in self._codecs
+            else None
+        )
+
     def vector(self, key: bytes, space: str, partition: int) -> Vector | None:
         """What the row that is read of a document has seen; None for one that lies elsewhere or that nobody can read here."""
         document = parse_document_key(key)

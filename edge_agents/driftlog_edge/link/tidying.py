@@ -72,7 +72,7 @@ class Tidying:
                 pulled = await _next(steps)
                 if pulled is None:
                     return some
-                some = True
+                some |= bool(pulled.writes)
                 done = self._committer.stage(pulled.writes, sync=False, changed=pulled.shown)
                 self._puller.staged(pulled)
             await done

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -314,3 +316,22 @@ async def test_what_cannot_be_read_once_does_not_end_the_looking_after_all_else(
 
     monkeypatch.setattr(agent._sync.support, "tick", look)
     await until(lambda: looked > 5)
+
+
+async def test_what_of_a_newer_release_is_counted_once_a_partition_however_many_scopes_it_has(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agent.hold([f"s{number}" for number in range(40)])
+    looked: list[bytes] = []
+    for name in ("scan", "scan_keys"):
+        scan = getattr(agent._vitals._journal, name)
+
+        def noting(
+            family: Family, prefix: bytes, after: bytes = b"", scan: Callable[..., Iterator[Any]] = scan
+        ) -> Iterator[Any]:
+            looked.extend([prefix] if family is Family.UNREAD else [])
+            return scan(family, prefix, after)
+
+        monkeypatch.setattr(agent._vitals._journal, name, noting)
+    assert len(agent.status()["scopes"]) == 40
+    assert len(looked) == PARTITIONS + 1, "four of one space, one of the other"

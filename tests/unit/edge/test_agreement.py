@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from driftlog_edge.incoming.agreement import APART_MS, GRACE_SECONDS, Agreement
-from driftlog_edge.incoming.recount import recount
+from driftlog_edge.incoming.recount import AT_ONCE, recount
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.digests import ScopeDigest, digest_of
+from driftlog_edge.store.evicted import Marker, evicted
 from driftlog_edge.store.generations import serving
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, partition_of_space
 from tests.unit.edge.replica import Replica, finished
 
@@ -60,6 +62,15 @@ def count_again(replica: Replica, versions: Versions) -> dict[str, int]:
             next(work)
         except StopIteration as end:
             return dict(end.value)
+
+
+def test_what_is_evicted_is_counted_in_turns(replica: Replica, ids: FixedIds) -> None:
+    for number in range(5 * AT_ONCE):
+        row = keys.confirmed_prefix("retail", S1, 0) + document_key(DocumentId("Stock", "s1", f"n{number}"))
+        replica.journal.stage(evicted(row, Marker(-1, 1 << number % 64, {})), sync=False)
+    replica.commit()
+    turns = list(recount(replica.journal, Versions(ids), "retail", S1, 0, ["s1"]))
+    assert len(turns) == 5
 
 
 @pytest.fixture

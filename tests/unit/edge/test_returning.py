@@ -11,6 +11,7 @@ import pytest
 from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import NotFound
+from driftlog_edge.incoming import returning
 from driftlog_edge.incoming.landmarks import AWAY
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.horizon import Horizon
@@ -23,7 +24,7 @@ from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.cursors import cursor_of
-from driftlog_edge.store.generations import return_of, serving
+from driftlog_edge.store.generations import return_of, serve, serving
 from driftlog_edge.store.lives import AWAY as AWAY_NOTICE
 from driftlog_edge.store.lives import MADE_ANEW
 from driftlog_schemas import groups
@@ -95,6 +96,24 @@ def tidy(replica: Replica) -> None:
         replica.journal.stage(pulled.writes, sync=False)
         replica.puller.staged(pulled)
         replica.commit()
+
+
+def test_a_long_queue_of_other_partitions_is_passed_by_in_turns(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(returning, "AT_ONCE", 250)
+    for number in range(600):
+        replica.run("receive", store="s1", sku=f"n{number}", qty=1)
+    replica.commit()
+    others = [at for at in range(PARTITIONS) if at != S1]
+    for at in others:
+        replica.journal.stage(serve("retail", at, 1), sync=False)
+    replica.commit()
+    steps = list(replica.puller.returns.tidy())
+    assert steps.count(None) >= 600 // returning.AT_ONE_TURN - 3
+    assert [dict(step.writes) for step in steps if step is not None] == [{}] * 3, (
+        "once, however many partitions there are"
+    )
 
 
 # -- what every command says of what its writer had read
