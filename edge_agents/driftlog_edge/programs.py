@@ -56,7 +56,8 @@ async def printed(command: str, seconds: float, most_bytes: int) -> bytes:
     except TimeoutError as error:
         raise ProgramFailed(f"no answer within {seconds:g} s", "see why it hangs, or give it longer") from error
     finally:
-        with suppress(ProcessLookupError):  # what it left behind goes with it
+        # What it left behind goes with it; one that runs as another user is nobody's here to end.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(transport.get_pid(), signal.SIGKILL)
         transport.close()
     if listener.too_much:

@@ -89,9 +89,12 @@ class KafkaRoute:
             producer = Producer(
                 {**self._kafka.client(), "acks": "all", "message.timeout.ms": int(seconds * 1000), "log_level": 0}
             )
-        producer.produce(
-            topic, value, key, 0, on_delivery=lambda error, _: told.append(None if error is None else str(error))
-        )
+        try:
+            producer.produce(
+                topic, value, key, 0, on_delivery=lambda error, _: told.append(None if error is None else str(error))
+            )
+        except (KafkaException, BufferError) as error:
+            raise Unreachable(f"the client takes no record: {error}") from error
         producer.flush(seconds + 1)
         if told != [None]:
             raise Unreachable(f"the broker does not take the record: {told[0] if told else 'no answer'}")

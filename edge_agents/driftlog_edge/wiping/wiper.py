@@ -107,14 +107,23 @@ class Wiper:
             await self.pay()
             if not order.told:
                 await self._tell(order.farewell)
-                destruction.give(self._config.data_dir, order._replace(told=True))
+                self._note_told(order)
         self._over.set()
+
+    def _note_told(self, order: Order) -> None:
+        try:
+            destruction.give(self._config.data_dir, order._replace(told=True))
+        except StoreFailed as error:
+            log.warning("the next start tells the cloud of the wipe once more", reason=str(error))
 
     async def pay(self) -> None:
         """Send the farewells of earlier replicas of this folder that the cloud does not have; returns when it has them all."""
         for path, farewell in destruction.owed_in(self._config.data_dir).items():
             await self._tell(farewell)
-            destruction.paid(path)
+            try:
+                destruction.paid(path)
+            except OSError as error:
+                log.warning("the next start tells the cloud of an earlier wipe once more", reason=str(error))
 
     async def over(self) -> None:
         """Return when it is done and told, or cannot be completed."""
@@ -126,7 +135,7 @@ class Wiper:
             try:
                 await asyncio.to_thread(self._deliver, farewell)
                 break
-            except (ContractError, Unreachable) as error:
+            except (ContractError, Unreachable, OSError) as error:  # the last: there is no place for its schemas
                 log.info("the cloud does not know of the wipe yet", reason=str(error))
                 failures += 1
                 await asyncio.sleep(min(AGAIN_CAP_SECONDS, backoff(failures, random.random, 1.0)))

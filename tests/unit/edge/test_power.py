@@ -221,6 +221,28 @@ async def test_a_source_that_fails_is_counted_and_named_and_keeps_nothing_back(h
     await hook.stop()
 
 
+async def test_a_program_that_nobody_here_may_end_keeps_nothing_back(
+    clock: HandClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that runs as another user, by sudo for instance, and hangs."""
+    program = tmp_path / "power.sh"
+    program.write_text("""#!/bin/sh\necho '{"mains": false, "battery_percent": 10}'\n""")
+    program.chmod(0o755)
+    settings = PowerSettings(source="command", command=str(program), every_seconds=0.01, answer_seconds=5)
+    hook = Hook(settings, clock)
+    hook.start()
+    await until(lambda: hook.saving)
+
+    def refused(group: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", refused)
+    program.write_text("#!/bin/sh\nexit 3\n")
+    await until(lambda: hook.failures > 1)
+    assert (hook.saving, hook.now) == (False, UNKNOWN)
+    await hook.stop()
+
+
 async def test_a_callers_word_stands_above_the_source_fact_by_fact_and_for_a_while(
     hook: Hook, clock: HandClock
 ) -> None:

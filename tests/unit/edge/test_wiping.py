@@ -298,6 +298,30 @@ async def test_the_farewell_waits_for_a_way_over_a_restart(
     assert all(farewell.genuine(line) for farewell in told)
 
 
+async def test_a_wipe_comes_to_its_end_where_there_is_no_place_for_schemas_at_first_nor_for_that_it_was_told(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(cloud, wiped(line))
+    give, deliver, tries = destruction.give, route.deliver, []
+
+    def full(folder: Path, order: Order) -> None:
+        if order.told:
+            raise StoreFailed("no space left")
+        give(folder, order)
+
+    def no_place(topic: str, key: bytes, value: bytes, seconds: float) -> None:
+        tries.append(key)
+        if len(tries) == 1:
+            raise OSError(30, "Read-only file system")
+        deliver(topic, key, value, seconds)
+
+    monkeypatch.setattr(destruction, "give", full)
+    route.deliver = no_place  # type: ignore[method-assign]
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await gone(agent)
+    assert len(farewells(route)) == 1
+
+
 async def test_a_folder_that_is_enrolled_again_before_the_farewell_was_sent_sends_it_still(
     config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device
 ) -> None:
