@@ -2,7 +2,8 @@
 
 What comes is the row that was evicted, or nothing: it is taken only if it counts in the digest of its scope as the marker does. A record that this replica
 has not applied yet is not looked at, so no half group shows; what has changed since comes by itself, and moves the marker. Who asks while another
-is being fetched waits for it, and what has gathered meanwhile is fetched together.
+is being fetched waits for it, and what has gathered meanwhile is fetched together. A fetch goes on when whoever asked has no more time: on a thin link a partition takes
+longer to be looked through than anybody waits, and begun anew for each of them it would never come to its end.
 """
 
 from __future__ import annotations
@@ -64,13 +65,16 @@ class Refetch:
         self._forget = forget
         self._wanted: dict[tuple[str, int], dict[bytes, None]] = defaultdict(dict)
         """Rows that somebody waits for, by (space, partition)."""
-        self._fetching: dict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._fetching: dict[tuple[str, int], asyncio.Task[int]] = {}
+        """What is being fetched of each."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftlog-refetch")
         self.fetched = 0
         """Documents that were fetched again since the agent started."""
 
     def close(self) -> None:
         """Whoever waits still waits in vain."""
+        for task in self._fetching.values():
+            task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def bring(self, document: DocumentId, seconds: float, ahead: int = 1) -> None:
@@ -102,18 +106,31 @@ class Refetch:
         first = self._generations.key(self._journal, document)
         wanted = self._wanted[place]
         wanted.update(dict.fromkeys((first, *self._following(document, min(ahead, MOST_AT_ONCE) - 1))))
-        async with self._fetching[place]:
-            rows = [first, *(row for row in wanted if row != first)][:MOST_AT_ONCE]
-            for row in rows:
-                wanted.pop(row, None)
-            if self._marker(document) is None:
-                return  # it came with what somebody else has asked for
-            try:
-                come = await self._fetched(place, rows)
-            except Unreachable as error:
-                raise Evicted.of(document, str(error)) from error
-            if not come:
-                await asyncio.sleep(APART_SECONDS)
+        fetching = self._fetching.get(place)
+        if fetching is not None:
+            await asyncio.wait([fetching])
+            return  # it may have come along, or its turn is now
+        rows = [first, *(row for row in wanted if row != first)][:MOST_AT_ONCE]
+        for row in rows:
+            wanted.pop(row, None)
+        fetching = self._fetching[place] = asyncio.create_task(self._fetched(place, rows), name="driftlog-refetch")
+        fetching.add_done_callback(partial(self._over, place))
+        await asyncio.wait([fetching])
+        if fetching.cancelled():
+            raise Evicted.of(document, "this agent ends")
+        try:
+            come = fetching.result()
+        except Unreachable as error:
+            raise Evicted.of(document, str(error)) from error
+        if not come:
+            await asyncio.sleep(APART_SECONDS)
+
+    def _over(self, place: tuple[str, int], fetching: asyncio.Task[int]) -> None:
+        del self._fetching[place]
+        if (
+            not fetching.cancelled() and (error := fetching.exception()) is not None
+        ):  # perhaps nobody waits for it any more
+            log.debug("what is evicted was not fetched", space=place[0], partition=place[1], reason=repr(error))
 
     def _following(self, document: DocumentId, many: int) -> list[bytes]:
         rows = self._generations.prefix(self._journal, document.collection, document.scope)

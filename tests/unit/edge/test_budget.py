@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import Deleted, Evicted, TimedOut
 from driftlog_edge.http_api import build
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Record
 from driftlog_edge.store import budget as budget_module
 from driftlog_edge.store import keys
 from driftlog_schemas.identity import DocumentId
@@ -145,6 +147,26 @@ async def test_many_readers_of_a_document_fetch_it_once(agent: EdgeAgent, route:
     readings = await asyncio.gather(*(agent.read(Stock, "s1", "tea") for _ in range(20)))
     assert {reading.value["on_hand"] for reading in readings} == {3}
     assert len(route.looked_up) == 1
+
+
+async def test_a_fetch_that_takes_longer_than_anybody_waits_comes_to_its_end(
+    agent: EdgeAgent, route: CloudRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, come, begun = route.records, threading.Event(), []
+
+    def slow(*asked: Any) -> dict[bytes, Record]:
+        begun.append(asked)
+        come.wait(60)
+        return records(*asked)
+
+    monkeypatch.setattr(route, "records", slow)
+    for _ in range(3):
+        with pytest.raises(TimedOut, match="being fetched"):
+            await agent.read(Stock, "s1", "tea", seconds=0.1)
+    come.set()
+    await until(lambda: b"Stock/s1/tea" in here(agent))
+    assert len(begun) == 1
+    assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
 
 
 async def test_what_the_cloud_deleted_meanwhile_does_not_come_back(agent: EdgeAgent, cloud: Cloud) -> None:
