@@ -85,7 +85,7 @@ class Projection:
                 if stop.is_set():
                     raise SetupProblem("the rebuild was stopped before it was whole", "run it again")
 
-            swap.finish(log.topic_id(), catch_up)
+            self._while_away(stop)(lambda: swap.finish(log.topic_id(), catch_up))
             return projector.done
 
     def _while_away(self, stop: threading.Event) -> Retrying:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_streams.projections.errors import Superseded
+from driftlog_streams.projections.postgres import rebuild
 from driftlog_streams.projections.postgres.settings import PostgresSettings
 from driftlog_streams.projections.postgres.sink import PostgresSink
 from driftlog_streams.projections.records import StateReader
@@ -339,6 +342,41 @@ def test_a_rebuild_waits_for_a_postgresql_that_is_away_when_it_begins(make_shop:
         own.start()
         assert anew.wait() == 0, anew.log()
         assert stock_rows(own, shop) == shown_rows(shop)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_rebuild_goes_on_where_its_connection_was_lost_in_the_swap(
+    make_shop: Callable[..., Shop], postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, *, done: bool
+) -> None:
+    """Before it took effect, or after it, when nobody has heard of that."""
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 5})
+    project(shop, postgres)
+    deliver(shop, {stock("milk"): 3})
+    lost = list[str]()
+
+    def lose(connection: Any) -> None:
+        lost.append("it is")
+        connection.close()
+
+    grant, log = rebuild.Swap._grant, rebuild.log
+
+    def granted(self: rebuild.Swap, connection: Any) -> None:
+        grant(self, connection)
+        monkeypatch.setattr(rebuild.Swap, "_grant", grant)
+        if done:
+            monkeypatch.setattr(rebuild, "log", SimpleNamespace(info=lambda *_, **__: lose(connection)))
+        else:
+            lose(connection)
+
+    monkeypatch.setattr(rebuild.Swap, "_grant", granted)
+    project(shop, postgres, rebuild=True)
+    monkeypatch.setattr(rebuild, "log", log)
+    assert lost
+    assert stock_rows(postgres, shop) == shown_rows(shop)
+    with psycopg.connect(postgres.conninfo) as connection:
+        asked = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE %s"
+        assert connection.execute(asked, [f"{shop.space}\\_%"]).fetchone() == (0,)
 
 
 def remade(shop: Shop) -> None:

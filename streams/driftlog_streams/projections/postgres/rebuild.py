@@ -69,13 +69,19 @@ class Swap:
             connection.execute(_drop(self._shadow))
 
     def finish(self, topic_id: str, catch_up: Callable[[Mapping[int, int]], None]) -> None:
-        """`catch_up` brings the new tables to the offsets that it is given, or further. Raises what it raises, `SetupProblem`, `SinkAway`."""
+        """`catch_up` brings the new tables to the offsets that it is given, or further. Raises what it raises, `SetupProblem`, `SinkAway`.
+
+        After `SinkAway` it may be called again: nothing was changed, or all of it, and then nothing is left to put anywhere.
+        """
         with connect(self._settings) as connection, told(self._settings):
+            if not self._exists(connection, self._shadow):
+                connection.execute(_drop(_before(self._schema)))
+                return
             connection.execute(_drop(_before(self._schema)))
             self._index(connection)
             with connection.transaction():
                 connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{_LOCK_SECONDS}s")))
-                exists = self._exists(connection)
+                exists = self._exists(connection, self._schema)
                 if exists:
                     self._require_no_views(connection)
                     live = sql.Identifier(self._schema, POSITIONS)
@@ -106,9 +112,10 @@ class Swap:
         asked = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
         return [name for (name,) in connection.execute(asked, [self._shadow])]
 
-    def _exists(self, connection: Database) -> bool:
+    @staticmethod
+    def _exists(connection: Database, schema: str) -> bool:
         asked = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s"
-        return connection.execute(asked, (self._schema, POSITIONS)).fetchone() is not None
+        return connection.execute(asked, (schema, POSITIONS)).fetchone() is not None
 
     def _require_no_views(self, connection: Database) -> None:
         views = [name for (name,) in connection.execute(_VIEWS, [self._schema])]
