@@ -24,6 +24,7 @@ from driftlog_edge.link.places import Places
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.signal import Signal
 from driftlog_edge.link.tasks import Tasks
+from driftlog_edge.link.vain_looks import VainLooks
 from driftlog_edge.outgoing.flow import Bucket
 from driftlog_edge.ports import Asker, Chunk, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.store.committer import Committer
@@ -125,6 +126,7 @@ class Clients:
         """Held while the connection changes."""
         self._closed = False
         self._failures = 0
+        self._vain = VainLooks()
         self.problem = ""
         """Why what came in could not be kept."""
 
@@ -195,6 +197,7 @@ class Clients:
 
     async def _look(self, intake: Intake) -> None:
         """Ask what the broker has; what comes in is followed only from where that was found to lead on."""
+        offline = self._signal.state is Connection.OFFLINE
         try:
             good = await self._heard.look(beginning=self._feed is None)
         except EdgeError as error:
@@ -215,6 +218,9 @@ class Clients:
             except Unreachable as error:  # the next look tries again
                 self.problem = str(error)
                 log.warning("what the cloud has cannot be read", reason=self.problem)
+        elif good and self._vain.answered(offline=offline):
+            log.warning("the broker answers, and nothing gets through; the clients are made anew")
+            self._tasks.begin(self.reconnect())
         elif not good and self._signal.state is not Connection.OFFLINE:
             self._tasks.begin(self.reconnect())
 
@@ -242,12 +248,15 @@ class Clients:
             self._asking = self._tasks.begin(self._look(self._intake))
 
     def _delivered(self, batch: Sealed, error: str | None, connection: int) -> None:
+        if error is None:
+            self._vain.through()
         self._heard.delivered(batch, error, gone=self.shipping is None or connection != self._connection)
 
     async def _arrived(self, intake: Intake, chunks: Sequence[Chunk]) -> None:
         if not intake.open:
             return  # given up; the next connection reads it again
         self._signal.success()
+        self._vain.through()
         kept = False
         try:
             for chunk in chunks:

@@ -9,6 +9,8 @@ so many are being freed, the client that there is stays and finds its way by its
 
 One that was made before the clock was set back is replaced as well where it is silent: between two attempts to connect librdkafka sleeps until a time of day, and would sleep
 for that much longer.
+
+So is one that the broker does not let in: its password, or a certificate, was read when it was made, and may be another in its file by now.
 """
 
 from __future__ import annotations
@@ -120,8 +122,8 @@ class KafkaAsker:
                     _cut(error)
                     answer = await question()
         except TimeoutError as error:
-            why = self._silence()
-            if _day_began() < self._day_began - SET_BACK_SECONDS:
+            why, locked = self._silence()
+            if locked or _day_began() < self._day_began - SET_BACK_SECONDS:
                 self._begin_anew()
             raise Unreachable(why) from error
         except KafkaException as error:
@@ -131,15 +133,13 @@ class KafkaAsker:
         self._said.clear()
         return answer
 
-    def _silence(self) -> str:
-        """Why there is no answer."""
+    def _silence(self) -> tuple[str, bool]:
+        """Why there is no answer, and whether somebody is there who does not let us in."""
         self._client.poll(0)
         found = locked_out(self._said.copy())
-        return (
-            "the broker does not answer"
-            if found is None
-            else f"the broker does not let us in: {found.why}; {found.remedy}"
-        )
+        if found is None:
+            return "the broker does not answer", False
+        return f"the broker does not let us in: {found.why}; {found.remedy}", True
 
     def _begin_anew(self) -> bool:
         """Ask with a new client. False when too many of those before cannot be freed: then this one stays. So it does where no other can be made: raises

@@ -204,8 +204,8 @@ class WorkerHost:
 
     @cached_property
     def _asking(self) -> AskingClient:
-        """The one client for all questions."""
-        return AskingClient(self._settings.kafka)
+        """The one client for all questions. Faust's own keeps the password that it was made with, so a worker that is not let in ends, and the next process reads it anew."""
+        return AskingClient(self._settings.kafka, ends_locked_out=True)
 
     @cached_property
     def _topics_admin(self) -> TopicsAdmin:

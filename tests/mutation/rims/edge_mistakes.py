@@ -16,6 +16,20 @@ STEPS = ("tests/unit/schemas/test_avro_steps.py",)
 EDGES: tuple[Mistake, ...] = (
     # -- what the cloud has deferred
     Mistake(
+        "edge: clients with an old password are kept",
+        f"{EDGE}/link/clients.py",
+        "elif good and self._vain.answered(offline=offline):",
+        "elif False:",
+        ("tests/unit/edge/test_vain_looks.py",),
+    ),
+    Mistake(
+        "edge: who is not let in asks on with the old password",
+        f"{EDGE}/link/kafka_asker.py",
+        "if locked or _day_began()",
+        "if _day_began()",
+        ASKING,
+    ),
+    Mistake(
         "edge: what the log refuses is sent again at once",
         f"{EDGE}/outgoing/shipper.py",
         "        self._pauses.refused(_place(batch)[:2], now)\n",
@@ -46,7 +60,7 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "asker: a client that sleeps until a time of day is waited for",
         f"{EDGE}/link/kafka_asker.py",
-        "if _day_began() < self._day_began - SET_BACK_SECONDS:",
+        "if locked or _day_began() < self._day_began - SET_BACK_SECONDS:",
         "if False:",
         ASKING,
     ),

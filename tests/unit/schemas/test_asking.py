@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_schemas import asking
 from driftlog_schemas.asking import PATIENCE_SECONDS, AskingClient
+from driftlog_schemas.errors import BrokerUnreachable
 
 
 class Client:
@@ -19,11 +20,17 @@ class Client:
     def __init__(self, cluster: Cluster, config: dict[str, Any]) -> None:
         self.cluster, self.config = cluster, config
 
+    def poll(self, timeout: float) -> int:
+        for error in self.cluster.says:
+            self.config["error_cb"](error)
+        return 0
+
 
 class Cluster:
     def __init__(self) -> None:
         self.now = 0.0
         self.error: Exception | None = None
+        self.says: list[KafkaError] = []
         self.made: list[Client] = []
         self.gone: list[object] = []
         self.room = True
@@ -55,7 +62,7 @@ def asked(client: AskingClient, cluster: Cluster, after: float = 0.0) -> str:
     cluster.now += after
     try:
         return client.ask(cluster.answer)
-    except (KafkaException, TimeoutError) as error:
+    except (KafkaException, TimeoutError, BrokerUnreachable) as error:
         return type(error).__name__
 
 
@@ -121,3 +128,23 @@ def test_of_many_that_wait_for_a_silent_one_the_first_replaces_it(cluster: Clust
     for thread in threads:
         thread.join(10)
     assert len(cluster.made) == 2
+
+
+def test_a_worker_that_is_not_let_in_for_long_ends_and_others_ask_on(cluster: Cluster) -> None:
+    """Its other clients have the old password for as long as they live."""
+    worker = AskingClient("nowhere", lambda: cluster.now, ends_locked_out=True)
+    other = AskingClient("nowhere", lambda: cluster.now)
+    cluster.error = SILENCE[1]
+    cluster.says = [KafkaError(KafkaError._AUTHENTICATION, "sasl://broker: wrong password (after 3ms)")]
+    assert asked(worker, cluster, after=PATIENCE_SECONDS - 1) == "TimeoutError"
+    cluster.now += 1
+    with pytest.raises(BrokerUnreachable, match="does not let us in: wrong password"):
+        worker.ask(cluster.answer)
+    assert asked(other, cluster) == "TimeoutError"
+    assert len(cluster.made) == 4, "both ask with what the file says now"
+
+
+def test_a_worker_whose_broker_is_away_asks_on(cluster: Cluster) -> None:
+    client = AskingClient("nowhere", lambda: cluster.now, ends_locked_out=True)
+    cluster.error, cluster.says = SILENCE[0], [KafkaError(KafkaError._ALL_BROKERS_DOWN)]
+    assert asked(client, cluster, after=10 * PATIENCE_SECONDS) == "KafkaException"

@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,10 +134,10 @@ def asker_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> KafkaAsker:
     return KafkaAsker(KafkaSettings(bootstrap="nowhere"))
 
 
-async def asked(asker: KafkaAsker, times: int) -> None:
+async def asked(asker: KafkaAsker, times: int, seconds: float = 5.0) -> None:
     for _ in range(times):
         with pytest.raises(Unreachable):
-            await asker.ends([STATES], 5.0)
+            await asker.ends([STATES], seconds)
 
 
 async def test_a_long_outage_leaves_a_bounded_number_of_clients_though_none_can_be_freed(
@@ -251,6 +252,37 @@ async def test_a_broker_that_lets_nobody_in_is_told_from_one_that_is_not_there(
     asker = KafkaAsker(KafkaSettings(bootstrap="nowhere"))
     with pytest.raises(Unreachable, match=told):
         await asker.ends([STATES], 0.01)
+
+
+@pytest.mark.parametrize(("code", "replaced"), [(KafkaError._AUTHENTICATION, True), (KafkaError._TRANSPORT, False)])
+async def test_who_is_not_let_in_asks_with_what_the_password_file_says_by_now(
+    code: int, replaced: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    passwords: list[str] = []
+
+    def make(config: dict[str, Any]) -> Mute:
+        passwords.append(config["sasl.password"])
+        return Mute(config, [KafkaError(code, "sasl_ssl://broker/bootstrap: it said no (after 3ms)")])
+
+    monkeypatch.setattr(kafka_asker, "AdminClient", make)
+    monkeypatch.setattr(kafka_asker, "keeper", client_keeping.Keeper())
+    password = tmp_path / "password"
+    password.write_text("old")
+    asker = KafkaAsker(
+        KafkaSettings(
+            bootstrap="nowhere",
+            security_protocol="sasl_plaintext",
+            sasl_mechanism="PLAIN",
+            sasl_username="till",
+            sasl_password_file=password,
+        )
+    )
+    password.write_text("new")
+    await asked(asker, 1, 0.01)
+    assert passwords == (["old", "new"] if replaced else ["old"])
+    password.unlink()
+    await asked(asker, 1, 0.01)
+    assert len(passwords) == 1 + replaced, "without the file the client stays"
 
 
 # -- what an outage leaves behind
