@@ -6,6 +6,7 @@ Everything else of an agent and a worker is production's own. A planted bug is p
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -118,7 +119,7 @@ def _below_a_worker(world: World) -> list[tuple[str, Any]]:
 
     return [
         (f"{driver}.publisher.Producer", lambda config: _running().kafka_producer),
-        (f"{driver}.publisher.threading", SimpleNamespace(Thread=NoThread)),
+        (f"{driver}.publisher.threading", SimpleNamespace(Thread=NoThread, RLock=threading.RLock)),
         (f"{driver}.host.ChangelogReader", lambda *_: _running().changelog),
         (f"{driver}.host.die", _die),
         (f"{driver}.pump.die", _die),

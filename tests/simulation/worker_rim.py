@@ -237,6 +237,18 @@ class KafkaProducer:
             report = waiting.popleft()
             report.told(*report.answer)  # type: ignore[misc]  # it is there
 
+    def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
+        """What is on the wire may still arrive; of all that waits it is told soon that it failed."""
+        self._process.producer.abandon()
+        self._process.life.after(0, "purged", self._purged)
+
+    def _purged(self) -> None:
+        error = KafkaError(KafkaError._PURGE_QUEUE)
+        for (topic, partition), waiting in list(self._sent.items()):
+            for report in waiting:
+                report.answer = report.answer or (error, Message(topic, partition, None, error, OFFSET_INVALID))
+            self._tell(topic, partition)
+
     def poll(self, timeout: float) -> int:
         return 0
 
