@@ -47,8 +47,9 @@ class AskingClient:
         self._lock = threading.Lock()
         self._said: deque[KafkaError] = deque(maxlen=10)
         """The client's own words since the last answer."""
-        self._client = self._made()
-        self._heard_at = monotonic()
+        self._client: AdminClient | None = None
+        """Made for the first question: it connects to every broker at once."""
+        self._heard_at = 0.0
         """When it was made, or answered last."""
 
     def _made(self) -> AdminClient:
@@ -62,11 +63,16 @@ class AskingClient:
     @property
     def client(self) -> AdminClient:
         """The one that is in use."""
+        with self._lock:
+            return self._anew() if self._client is None else self._client
+
+    def _anew(self) -> AdminClient:
+        self._client, self._heard_at = self._made(), self._monotonic()
         return self._client
 
     def ask(self, question: Callable[[AdminClient], T]) -> T:
         """What it answers. Raises what the question raises: KafkaException, TimeoutError; `BrokerUnreachable` (see `ends_locked_out`)."""
-        client = self._client
+        client = self.client
         try:
             answer = question(client)
         except KafkaException as error:
@@ -88,7 +94,7 @@ class AskingClient:
                 return
             if keeper.let_go(client):
                 self._said.clear()
-                self._client, self._heard_at = self._made(), self._monotonic()
+                self._anew()
         if found is not None and self._ends_locked_out:
             raise BrokerUnreachable(
                 f"the Kafka broker at {self._kafka.bootstrap} does not let us in: {found.why}", found.remedy

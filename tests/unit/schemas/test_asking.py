@@ -58,6 +58,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     yield found
 
 
+def connected(cluster: Cluster, *, ends_locked_out: bool = False) -> AskingClient:
+    client = AskingClient("nowhere", lambda: cluster.now, ends_locked_out=ends_locked_out)
+    assert client.client is cluster.made[-1]
+    return client
+
+
 def asked(client: AskingClient, cluster: Cluster, after: float = 0.0) -> str:
     cluster.now += after
     try:
@@ -66,12 +72,19 @@ def asked(client: AskingClient, cluster: Cluster, after: float = 0.0) -> str:
         return type(error).__name__
 
 
+def test_nobody_is_connected_to_before_the_first_question(cluster: Cluster) -> None:
+    client = AskingClient("nowhere", lambda: cluster.now)
+    assert cluster.made == []
+    assert asked(client, cluster) == asked(client, cluster) == "client 0"
+    assert len(cluster.made) == 1
+
+
 SILENCE = (KafkaException(KafkaError(KafkaError._TRANSPORT)), TimeoutError())
 
 
 @pytest.mark.parametrize("silence", SILENCE, ids=["said", "nothing said"])
 def test_one_that_is_silent_for_long_is_replaced(cluster: Cluster, silence: Exception) -> None:
-    client = AskingClient("nowhere", lambda: cluster.now)
+    client = connected(cluster)
     cluster.error = silence
     asked(client, cluster, after=PATIENCE_SECONDS - 1)
     assert cluster.gone == []
@@ -84,7 +97,7 @@ def test_one_that_is_silent_for_long_is_replaced(cluster: Cluster, silence: Exce
 
 
 def test_one_that_answers_is_used_on(cluster: Cluster) -> None:
-    client = AskingClient("nowhere", lambda: cluster.now)
+    client = connected(cluster)
     for _ in range(5):
         cluster.error = None
         assert asked(client, cluster, after=PATIENCE_SECONDS - 1) == "client 0"
@@ -94,14 +107,14 @@ def test_one_that_answers_is_used_on(cluster: Cluster) -> None:
 
 
 def test_a_refusal_is_no_silence(cluster: Cluster) -> None:
-    client = AskingClient("nowhere", lambda: cluster.now)
+    client = connected(cluster)
     cluster.error = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     assert asked(client, cluster, after=10 * PATIENCE_SECONDS) == "KafkaException"
     assert len(cluster.made) == 1
 
 
 def test_where_too_many_are_being_freed_it_stays(cluster: Cluster) -> None:
-    client, cluster.room = AskingClient("nowhere", lambda: cluster.now), False
+    client, cluster.room = connected(cluster), False
     cluster.error = SILENCE[0]
     asked(client, cluster, after=10 * PATIENCE_SECONDS)
     assert len(cluster.made) == 1
@@ -111,7 +124,7 @@ def test_where_too_many_are_being_freed_it_stays(cluster: Cluster) -> None:
 
 
 def test_of_many_that_wait_for_a_silent_one_the_first_replaces_it(cluster: Cluster) -> None:
-    client, both = AskingClient("nowhere", lambda: cluster.now), threading.Barrier(2)
+    client, both = connected(cluster), threading.Barrier(2)
 
     def question(admin: object) -> None:
         both.wait(10)
@@ -132,8 +145,8 @@ def test_of_many_that_wait_for_a_silent_one_the_first_replaces_it(cluster: Clust
 
 def test_a_worker_that_is_not_let_in_for_long_ends_and_others_ask_on(cluster: Cluster) -> None:
     """Its other clients have the old password for as long as they live."""
-    worker = AskingClient("nowhere", lambda: cluster.now, ends_locked_out=True)
-    other = AskingClient("nowhere", lambda: cluster.now)
+    worker = connected(cluster, ends_locked_out=True)
+    other = connected(cluster)
     cluster.error = SILENCE[1]
     cluster.says = [KafkaError(KafkaError._AUTHENTICATION, "sasl://broker: wrong password (after 3ms)")]
     assert asked(worker, cluster, after=PATIENCE_SECONDS - 1) == "TimeoutError"
@@ -145,6 +158,6 @@ def test_a_worker_that_is_not_let_in_for_long_ends_and_others_ask_on(cluster: Cl
 
 
 def test_a_worker_whose_broker_is_away_asks_on(cluster: Cluster) -> None:
-    client = AskingClient("nowhere", lambda: cluster.now, ends_locked_out=True)
+    client = connected(cluster, ends_locked_out=True)
     cluster.error, cluster.says = SILENCE[0], [KafkaError(KafkaError._ALL_BROKERS_DOWN)]
     assert asked(client, cluster, after=10 * PATIENCE_SECONDS) == "KafkaException"
