@@ -343,7 +343,9 @@ PLANTED = (
         "what waits stays behind",
         planted=(("driftlog_edge.store.carrying._Carrying._waiting", leaves_it_behind),),
     ),
-    Variant("a worker merges behind the end", planted=(("driftlog_streams.core.closing.Closing.over_at", never),)),
+    Variant(
+        "a worker merges behind the end", planted=(("driftlog_streams.core.closing.Closing.over_at", never),), shows=3
+    ),
     Variant(
         "what another copy has sent comes along again",
         planted=(("driftlog_edge.outgoing.renewal.lineage", nobody_else_spoke),),

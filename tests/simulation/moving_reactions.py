@@ -117,6 +117,6 @@ PLANTED = (
     Variant(
         "a repetition behind the end comes along",
         planted=(("driftlog_streams.replaying.calls_left.repeated", none_is_a_repetition),),
-        shows=8,
+        shows=14,
     ),
 )

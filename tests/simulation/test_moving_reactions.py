@@ -8,7 +8,7 @@ from tests.simulation.conftest import Live, Seeds
 from tests.simulation.moving_reactions import PLANTED, lived, missing
 from tests.simulation.variant import Variant
 
-FEW, WORLDS, FULL = 4, 16, 40
+FEW, WORLDS, FULL = 4, 20, 40
 
 
 @pytest.mark.slow
