@@ -178,7 +178,7 @@ async def test_an_agent_runs_the_others_again_meanwhile(
         for command_id, sku in (("waits", "tea"), ("other", "milk")):
             cloud.rejects[command_id] = "builds_on_refused"
             await agent.run("receive", store="s1", sku=sku, qty=1, command_id=command_id)
-        await until(lambda: sum(len(batch.commands) for batch in cloud.batches) == 2)
+        await until(lambda: sum(len(batch.commands) for batch in cloud.batches) >= 2)
         cloud.rejects.clear()
         await until(lambda: agent.command("other").status == "merged")
         assert agent.command("waits").status == "shipped"
