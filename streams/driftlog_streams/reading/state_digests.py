@@ -16,6 +16,7 @@ from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.digests import UNTOLD, Versions
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.identity import parse_document_key
+from driftlog_streams.reading.offsets import watermarks
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.skipped import Skipped, skipping
 
@@ -48,7 +49,7 @@ class StateDigests:
     def end(self) -> int:
         """The offset behind the topic's last record."""
         try:
-            return int(self._consumer.get_watermark_offsets(TopicPartition(*self._place), timeout=ASK_SECONDS)[1])
+            return watermarks(self._consumer, *self._place, ASK_SECONDS)[1]
         except KafkaException as error:
             raise BrokerUnreachable(f"{self._place[0]} cannot be read: {error}", "check the broker's log") from error
 
