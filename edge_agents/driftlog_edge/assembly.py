@@ -6,6 +6,7 @@ Nothing is decided here and nothing runs yet. What fails here has closed the sto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Self
 
@@ -58,38 +59,26 @@ from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
 
 
+@dataclass(eq=False)
 class Assembly:
     """The parts of an agent, each made when the first one needs it. Two that need each other find each other when they run."""
 
-    def __init__(
-        self,
-        folder: OpenedFolder,
-        config: EdgeConfig,
-        identity: Identity,
-        route: Route,
-        ids: SchemaIds,
-        clock: Clock,
-        progress: Progress,
-        durable: Callable[[], None],
-        wiped: Callable[[], None],
-        follow: Callable[[], None],
-    ) -> None:
-        self.contract = folder.contract
-        self.store = folder.store
-        self.changes = folder.changes
-        self.holdings = folder.holdings
-        self._folder = folder
-        self._journal = folder.journal
-        self._config = config
-        self._identity = identity
-        self._route = route
-        self._ids = ids
-        self._clock = clock
-        self._progress = progress
-        self._durable = durable
-        self._wiped = wiped
-        self._follow = follow
-        self._keep_ms = int(config.keep_hours * 3_600_000)
+    _folder: OpenedFolder
+    _config: EdgeConfig
+    _identity: Identity
+    _route: Route
+    _ids: SchemaIds
+    _clock: Clock
+    _progress: Progress
+    _durable: Callable[[], None]
+    _wiped: Callable[[], None]
+    _follow: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        folder = self._folder
+        self.contract, self.store, self._journal = folder.contract, folder.store, folder.journal
+        self.changes, self.holdings = folder.changes, folder.holdings
+        self._keep_ms = int(self._config.keep_hours * 3_600_000)
 
     def complete(self) -> Self:
         """Make all that are not there yet, so that what can fail fails now."""

@@ -1,7 +1,4 @@
-"""Clients of Kafka that ask are held here, and freed here when they are let go.
-
-Freeing one waits for librdkafka's threads, and once in some hundred times one of those is not woken, for ever (2.16). So nobody who has something else to do frees one.
-"""
+"""Clients of Kafka that ask are held here, and freed here when they are let go: nobody who has something else to do frees one."""
 
 from __future__ import annotations
 
