@@ -36,11 +36,16 @@ from tests.unit.edge.waiting import until
 S1 = partition_of("s1", PARTITIONS)
 
 
-def refuse(replica: Replica, cloud: Cloud, command_id: str, code: str = "recount") -> Pulled:
-    """What was sent is merged but for one command; its row is here, its states are not."""
+def judge(replica: Replica, cloud: Cloud, command_id: str, code: str = "recount") -> None:
+    """The cloud merges what was sent but for one command; nothing of it is here yet."""
     cloud.rejects[command_id] = code
     for sealed in replica.ship():
         cloud.merge(sealed)
+
+
+def refuse(replica: Replica, cloud: Cloud, command_id: str, code: str = "recount") -> Pulled:
+    """What was sent is merged but for one command; its row is here, its states are not."""
+    judge(replica, cloud, command_id, code)
     return replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
 
 
@@ -54,9 +59,7 @@ def merge_all(replica: Replica, cloud: Cloud) -> None:
 def test_what_was_not_sent_runs_again_on_the_corrected_view(replica: Replica, cloud: Cloud) -> None:
     replica.do("receive", "there", store="s1", sku="tea", qty=10)
     replica.do("receive", "wrong", store="s1", sku="tea", qty=100)
-    for sealed in replica.ship():
-        cloud.rejects["wrong"] = "recount"
-        cloud.merge(sealed)
+    judge(replica, cloud, "wrong")
     replica.do("sell", "too-much", store="s1", sku="tea", qty=50)
     replica.do("sell", "enough", store="s1", sku="tea", qty=3)
     replica.do("receive", "elsewhere", store="s1", sku="milk", qty=1)
@@ -109,9 +112,7 @@ def test_one_that_fails_when_it_runs_again_goes_to_a_person_and_stops_no_other(
     replica: Replica, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replica.do("receive", "wrong", store="s1", sku="tea", qty=100)
-    for sealed in replica.ship():
-        cloud.rejects["wrong"] = "recount"
-        cloud.merge(sealed)
+    judge(replica, cloud, "wrong")
     replica.do("receive", "broken", store="s1", sku="tea", qty=1)
     replica.do("receive", "sound", store="s1", sku="tea", qty=3)
     pulled = replica.pull_receipts(cloud.of("retail.receipts", S1), S1)

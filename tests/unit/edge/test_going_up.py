@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import httpx
 import pytest
@@ -46,6 +46,14 @@ def sync(replica: Replica, cloud: Cloud, read: bool = True) -> None:
         at = replica.puller.returns.cursor("retail", S1).offset
         replica.pull_states(cloud.of(STATE, S1)[at:], S1)
     replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+
+
+def gone_up(replica: Replica, cloud: Cloud, names: Iterable[str]) -> None:
+    """Readings of these names, written and merged."""
+    for name in names:
+        replica.run("sense", store="s1", name=name)
+    replica.commit()
+    sync(replica, cloud)
 
 
 def days_pass(replica: Replica, cloud: Cloud, days: float) -> None:
@@ -223,10 +231,7 @@ def test_notes_are_bounded_by_a_new_life(
     monkeypatch.setattr(letting_go, "MOST_NOTES", 250)
     replica = lives()
     first = replica.lives.replica
-    for number in range(250):
-        replica.run("sense", store="s1", name=f"n{number}")
-    replica.commit()
-    sync(replica, cloud)
+    gone_up(replica, cloud, [f"n{number}" for number in range(250)])
     days_pass(replica, cloud, 2)
     let_go(replica)
     assert replica.lives.newest.why == LET_GO
@@ -247,10 +252,7 @@ def test_where_something_always_waits_lives_are_not_drawn_one_after_another(
 ) -> None:
     monkeypatch.setattr(letting_go, "MOST_NOTES", 40)
     replica = lives()
-    for number in range(40):
-        replica.run("sense", store="s1", name=f"n{number}")
-    replica.commit()
-    sync(replica, cloud)
+    gone_up(replica, cloud, [f"n{number}" for number in range(40)])
     days_pass(replica, cloud, 2)
     replica.do("sense", store="s1", name="waits")
     steps = 0
@@ -262,10 +264,7 @@ def test_where_something_always_waits_lives_are_not_drawn_one_after_another(
     assert [life.why for life in replica.lives.all()] == ["", LET_GO]
 
     sync(replica, cloud)
-    for number in range(20):
-        replica.run("sense", store="s1", name=f"more {number}")
-    replica.commit()
-    sync(replica, cloud)
+    gone_up(replica, cloud, [f"more {number}" for number in range(20)])
     days_pass(replica, cloud, 2)
     let_go(replica)
     assert list(replica.store.scan(Family.META, keys.GOING_UP)) == [], "what was left goes with a later life"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.link import kafka_asker
 from driftlog_edge.link.kafka_rim import KafkaRoute
-from driftlog_edge.ports import Chunk, Sealed, Unreachable
+from driftlog_edge.ports import Chunk, Unreachable
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
@@ -31,24 +31,13 @@ class Unready(CloudRoute):
         if client in self.unmade:
             raise Unreachable("no client can be made: there is no ca.pem")
 
-    def ship(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        delivered: Callable[[Sealed, str | None], None],
-        trouble: Callable[[], None],
-    ) -> Any:
+    def ship(self, *given: Any, **named: Any) -> Any:
         self._require("ship")
-        return super().ship(loop, delivered, trouble)
+        return super().ship(*given, **named)
 
-    def follow(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        positions: Mapping[tuple[str, int], int],
-        arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
-        trouble: Callable[[], None],
-    ) -> Any:
+    def follow(self, *given: Any, **named: Any) -> Any:
         self._require("follow")
-        return super().follow(loop, positions, arrived, trouble)
+        return super().follow(*given, **named)
 
     def ask(self) -> Any:
         self._require("ask")
