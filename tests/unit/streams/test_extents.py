@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from tenacity import wait_none
 
+from driftlog_schemas.digests import Versions
+from driftlog_schemas.errors import BrokerUnreachable
+from driftlog_schemas.registry import FixedIds
+from driftlog_streams.reading import state_digests
 from driftlog_streams.reading.offsets import watermarks
 from driftlog_streams.reading.topic_reading import MOVING, extent
 
@@ -66,3 +71,11 @@ def test_nobody_answers_in_time() -> None:
     silent.get_watermark_offsets = lambda place, timeout: None  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(KafkaException, match="_TIMED_OUT"):
         watermarks(cast(Any, silent), "t", 0, 1.0)
+
+
+def test_who_counts_anew_says_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = SimpleNamespace(assign=lambda places: None, get_watermark_offsets=lambda place, timeout: None)
+    monkeypatch.setattr(state_digests, "plain_reader", lambda *_: silent)
+    counting = state_digests.StateDigests("nowhere", Versions(FixedIds()), "t", 0)
+    with pytest.raises(BrokerUnreachable, match="t cannot be read"):
+        counting.end()
